@@ -1,0 +1,1 @@
+"""Particle tables, benchmark entries and the dataset."""

@@ -1,0 +1,81 @@
+"""Every error this package raises on purpose.
+
+Each type is also a builtin, so code written for `ValueError` or `LookupError` keeps working.
+A message says what was found, where (file and row, counted from 1), and what to do.
+"""
+
+
+class CespedError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class OptionError(CespedError, ValueError):
+    """An argument or configuration value outside its closed set or range."""
+
+
+class StarFileError(CespedError, ValueError):
+    """A star file that cannot be read: truncated, malformed, or without the needed table."""
+
+
+class MetadataError(CespedError, ValueError):
+    """Columns that are missing, contradict each other, or hold values that cannot be true."""
+
+
+class MrcFileError(CespedError, ValueError):
+    """An MRC volume or stack whose header or size is wrong."""
+
+
+class MissingImageError(CespedError, FileNotFoundError):
+    """A star file row that names an image which does not exist."""
+
+
+class ImageValueError(CespedError, ValueError):
+    """An image with NaN or infinite pixels, or with no contrast at all."""
+
+
+class PixelSizeError(CespedError, ValueError):
+    """Pixel sizes of the star file and of the image header that disagree."""
+
+
+class GeometryError(CespedError, ValueError):
+    """A matrix that is not a rotation, or an array of the wrong shape."""
+
+
+class SymmetryError(CespedError, ValueError):
+    """A point-group name that is not known."""
+
+
+class EntryNotFoundError(CespedError, LookupError):
+    """A benchmark entry that is not in the benchmark folder."""
+
+
+class EntryExistsError(CespedError, FileExistsError):
+    """A file or entry that would be overwritten."""
+
+
+class IdMismatchError(CespedError, ValueError):
+    """Predictions whose particle ids are missing, doubled, or foreign."""
+
+
+class CheckpointError(CespedError, ValueError):
+    """A model checkpoint that is unreadable or belongs to something else."""
+
+
+class ModelNotFoundError(CespedError, LookupError):
+    """A model name that no registry entry carries."""
+
+
+class DiskFullError(CespedError, OSError):
+    """The disk filled up while a file was being written; the file was removed."""
+
+
+class ProgramNotFoundError(CespedError, FileNotFoundError):
+    """An external program (RELION, MPI, a container engine) that is not installed."""
+
+
+class ProgramError(CespedError, RuntimeError):
+    """An external program that failed; the message holds the end of its log."""
+
+
+class MissingExtraError(CespedError, ImportError):
+    """An optional library that is needed here; the message names the extra to install."""

@@ -1,0 +1,1 @@
+"""Scoring predicted poses against the truth."""

@@ -1,0 +1,1 @@
+"""Rotations, Euler angles, in-plane moves, point groups and grids."""

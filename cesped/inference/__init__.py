@@ -1,0 +1,1 @@
+"""Predicting the poses of one half-set."""

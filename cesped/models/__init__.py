@@ -1,0 +1,1 @@
+"""Pose models: tensors in, PosePrediction out."""

@@ -1,0 +1,1 @@
+"""Image formation and its inverse as functions on arrays."""

@@ -1,0 +1,1 @@
+"""Particles and poses in, volume out."""

@@ -1,0 +1,70 @@
+"""The closed choices of the package, each parsed once at the door, and its shared defaults."""
+
+from enum import Enum
+from typing import Self
+
+from .errors import OptionError
+
+#: Environment variable that names the folder of benchmark entries.
+BENCHMARK_DIR_VARIABLE = "CESPED_BENCHMARK_DIR"
+
+#: FSC thresholds of the paper: gold standard half maps, and map against reference.
+FSC_THRESHOLDS = (0.143, 0.5)
+
+
+class Choice(str, Enum):
+    """A closed set of option values; `parse` turns a user's word into a member."""
+
+    @classmethod
+    def parse(cls, value: "str | Choice") -> Self:
+        """Return the member whose value is `value`.
+
+        Raises
+        ------
+        OptionError
+            If there is none; the message lists all values.
+        """
+        for member in cls:
+            if member is value or member.value == value:
+                return member
+        options = ", ".join(member.value for member in cls)
+        raise OptionError(f"{value!r} is not a {cls.__name__}; use one of: {options}")
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class CtfCorrection(Choice):
+    """What the dataset does about the contrast transfer function of an image."""
+
+    NONE = "none"
+    PHASE_FLIP = "phase_flip"
+    CTF_MULTIPLY = "ctf_multiply"
+
+
+class PredictionType(Choice):
+    """Which part of a pose was predicted; the rest is taken from the ground truth."""
+
+    S2 = "S2"
+    SO3 = "SO3"
+    SO3XR2 = "SO3xR2"
+
+
+class Backend(Choice):
+    """Which program reconstructs maps."""
+
+    NATIVE = "native"
+    RELION = "relion"
+
+
+class AnglesFormat(Choice):
+    """How orientations are given to `ParticlesDataset.updateMd`."""
+
+    ROTMAT = "rotmat"
+    ZYZ_EULER_DEGS = "zyzEulerDegs"
+
+
+class ShiftsFormat(Choice):
+    """How shifts are given to `ParticlesDataset.updateMd`."""
+
+    ANGST = "Angst"

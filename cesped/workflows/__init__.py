@@ -1,0 +1,1 @@
+"""Whole jobs, from particles to a report."""
