@@ -4,7 +4,8 @@ from pathlib import Path
 
 PACKAGE = "cesped"
 FLOORS = (  # ground floor first; names on one line are wings that may not see each other
-    {"errors", "vocabulary", "progress"},
+    {"errors"},
+    {"vocabulary", "progress"},
     {"geometry", "io"},
     {"physics"},
     {"data", "models"},
