@@ -1,0 +1,145 @@
+"""Fourier transforms of images and volumes about their own origin, and the shift theorem.
+
+Conventions, stated here once: an image is `[y, x]`, a volume `[z, y, x]`, and the origin is the
+pixel `n // 2` of each axis, for even and odd `n`. A half plane is `(n, n // 2 + 1)` complex:
+frequency zero at index `[0, 0]`, negative `ky` in the upper rows, `kx >= 0` only. Its phases
+refer to the origin pixel, so a point at the origin has a constant, real transform.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def images_to_half_plane(images: Tensor) -> Tensor:
+    """Return the transforms of real images.
+
+    Parameters
+    ----------
+    images : `(..., n, n)` real tensor
+
+    Returns
+    -------
+    `(..., n, n // 2 + 1)` complex tensor, unnormalised: the sum over pixels sits at `[0, 0]`.
+    """
+    half_planes: Tensor = torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1)))
+    return half_planes
+
+
+def half_plane_to_images(half_planes: Tensor) -> Tensor:
+    """Return the real images of half planes: the inverse of `images_to_half_plane`.
+
+    Parameters
+    ----------
+    half_planes : `(..., n, n // 2 + 1)` complex tensor
+
+    Returns
+    -------
+    `(..., n, n)` real tensor
+    """
+    n = half_planes.shape[-2]
+    images: Tensor = torch.fft.fftshift(torch.fft.irfft2(half_planes, s=(n, n)), dim=(-2, -1))
+    return images
+
+
+def volume_to_half_space(volume: Tensor) -> Tensor:
+    """Return the transform of a real volume.
+
+    Parameters
+    ----------
+    volume : `(n, n, n)` real tensor
+
+    Returns
+    -------
+    `(n, n, n // 2 + 1)` complex tensor, unnormalised, the layout of a half plane in three axes.
+    """
+    axes = (-3, -2, -1)
+    half_space: Tensor = torch.fft.rfftn(torch.fft.ifftshift(volume, dim=axes), dim=axes)
+    return half_space
+
+
+def half_space_to_volume(half_space: Tensor) -> Tensor:
+    """Return the real volume of a half space: the inverse of `volume_to_half_space`.
+
+    Parameters
+    ----------
+    half_space : `(n, n, n // 2 + 1)` complex tensor
+
+    Returns
+    -------
+    `(n, n, n)` real tensor
+    """
+    n = half_space.shape[-2]
+    axes = (-3, -2, -1)
+    volume: Tensor = torch.fft.irfftn(half_space, s=(n, n, n), dim=axes)
+    centred: Tensor = torch.fft.fftshift(volume, dim=axes)
+    return centred
+
+
+def frequency_grid_px(
+    n: int, *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the frequencies of a half plane as two tensors that broadcast against each other.
+
+    Parameters
+    ----------
+    n : int
+        Image size [pixel].
+
+    Returns
+    -------
+    ky : `(n, 1)` tensor [cycles per pixel], the Nyquist row of an even `n` negative
+    kx : `(1, n // 2 + 1)` tensor [cycles per pixel], not negative
+    """
+    ky = torch.fft.fftfreq(n, dtype=dtype, device=device)
+    kx = torch.fft.rfftfreq(n, dtype=dtype, device=device)
+    return ky[:, None], kx[None, :]
+
+
+def shift_phase(n: int, shifts_px: Tensor, *, dtype: torch.dtype = torch.complex64) -> Tensor:
+    """Return the factors that move the content of images.
+
+    Parameters
+    ----------
+    n : int
+        Image size [pixel].
+    shifts_px : `(B, 2)` tensor [pixel]
+        How far the content moves along x and y: a half plane times the result is the half plane
+        of the image whose content lies `+shift` further. An origin (`rlnOriginXAngst`) moves
+        content by its negative: pass `-origin`.
+
+    Returns
+    -------
+    `(B, n, n // 2 + 1)` tensor of `dtype`, of modulus 1
+
+    Notes
+    -----
+    The phase is computed in float64 whatever `dtype` is: at the edge of a large image it is
+    hundreds of radians.
+    """
+    shifts = shifts_px.to(torch.float64)
+    ky, kx = frequency_grid_px(n, device=shifts.device)
+    angle_y = -2 * math.pi * shifts[:, 1, None] * ky[None, :, 0]
+    angle_x = -2 * math.pi * shifts[:, 0, None] * kx[None, 0, :]
+    factor_y = torch.polar(torch.ones_like(angle_y), angle_y).to(dtype)
+    factor_x = torch.polar(torch.ones_like(angle_x), angle_x).to(dtype)
+    return factor_y[:, :, None] * factor_x[:, None, :]
+
+
+def shift_images(images: Tensor, shifts_px: Tensor) -> Tensor:
+    """Return images whose content has moved by `shifts_px`, cyclically.
+
+    Parameters
+    ----------
+    images : `(B, n, n)` real tensor
+    shifts_px : `(B, 2)` tensor [pixel], along x and y
+
+    Returns
+    -------
+    `(B, n, n)` real tensor; whole-pixel shifts equal `torch.roll`, others are Fourier
+    interpolation.
+    """
+    half_planes = images_to_half_plane(images)
+    phase = shift_phase(images.shape[-1], shifts_px, dtype=half_planes.dtype)
+    return half_plane_to_images(half_planes * phase)
