@@ -1,0 +1,306 @@
+"""What the columns of a RELION star file mean; the only place that knows.
+
+RELION 3.0 has one table, RELION 3.1 to 5.0 an optics table beside the particles. Lengths become
+angstrom, orientations the rotations of `cesped.geometry.euler`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cesped.data.image_names import (
+    ImageNames,
+    check_stacks,
+    locate_stacks,
+    parse_image_names,
+)
+from cesped.data.star_columns import IMAGE_NAME, StarColumns, open_star_columns
+from cesped.data.table import ParticleTable
+from cesped.errors import EntryExistsError, MetadataError
+from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
+from cesped.geometry.poses import Poses
+from cesped.io.star import write_star
+from cesped.physics.ctf import CtfParameters
+
+ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+ORIGINS_ANGST = ("rlnOriginXAngst", "rlnOriginYAngst")
+ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+TRUE_CONFIDENCE = "rlnMaxValueProbDistribution"
+PREDICTED_CONFIDENCE = "rlnParticleFigureOfMerit"
+
+_SAME_ROTATION = 1e-9  # largest difference of matrix elements that rounding explains
+
+
+def read_particle_table(
+    star_path: str | os.PathLike[str],
+    root_dir: str | os.PathLike[str] | None = None,
+    *,
+    require_poses: bool = True,
+    check_images: bool = True,
+) -> ParticleTable:
+    """Read a RELION star file of particles and check it against its image stacks.
+
+    Parameters
+    ----------
+    star_path : star file of RELION 3.0, 3.1, 4.0 or 5.0
+    root_dir : folder that image names start from; a stack that is not there is looked for beside
+        the star file. The star file's own folder when None
+    require_poses : whether a file without angles is an error
+    check_images : whether stacks must exist, be whole, and agree with the star file
+
+    Returns
+    -------
+    ParticleTable
+
+    Raises
+    ------
+    StarFileError
+        If the file cannot be read, or has no particles.
+    MetadataError
+        If columns are missing, name an unknown optics group, or hold what is no number.
+    MissingImageError, MrcFileError, PixelSizeError
+        If an image does not exist, a stack is truncated, or pixel sizes disagree.
+    """
+    path = Path(star_path)
+    columns = open_star_columns(path)
+    names = parse_image_names(columns.particles[IMAGE_NAME], columns.source)
+    pixel_size = _pixel_sizes(columns)
+    root = path.parent if root_dir is None else Path(root_dir).expanduser()
+    stacks = locate_stacks(names, root, path.parent, columns.source, must_exist=check_images)
+    poses = _poses(columns, pixel_size, TRUE_CONFIDENCE, required=require_poses)
+    return ParticleTable(
+        source=columns.source,
+        particles=columns.particles,
+        optics=columns.optics,
+        ids=names.ids,
+        stacks=stacks,
+        stack_index=names.stack_index,
+        section=names.section,
+        image_size=_image_size(columns, names, stacks, pixel_size, check_images),
+        pixel_size_angst=pixel_size,
+        poses=poses,
+        ctf=_ctf(columns),
+        has_confidence=TRUE_CONFIDENCE in columns.particles,
+    )
+
+
+def read_predictions(
+    star_path: str | os.PathLike[str],
+) -> tuple[NDArray[np.object_], Poses, bool]:
+    """Read the ids and poses of a star file of predictions; its images need not be there.
+
+    Returns
+    -------
+    ids : `(P,)` rlnImageName, verbatim
+    poses : predicted poses; the confidence is rlnParticleFigureOfMerit, 1 where it is absent
+    has_confidence : whether the file has that column
+
+    Raises
+    ------
+    StarFileError, MetadataError
+        As `read_particle_table`.
+    """
+    columns = open_star_columns(Path(star_path))
+    names = parse_image_names(columns.particles[IMAGE_NAME], columns.source)
+    in_px = ORIGINS_ANGST[0] not in columns.particles and ORIGINS_PX[0] in columns.particles
+    pixel_size = _pixel_sizes(columns) if in_px else np.ones(len(names.ids))
+    poses = _poses(columns, pixel_size, PREDICTED_CONFIDENCE, required=True)
+    if poses is None:  # not reached: it is required
+        raise MetadataError(f"{columns.source} has no angles")
+    return names.ids, poses, PREDICTED_CONFIDENCE in columns.particles
+
+
+def write_particle_table(
+    path: str | os.PathLike[str],
+    table: ParticleTable,
+    overwrite: bool = True,
+    *,
+    predicted_confidence: NDArray[np.float64] | None = None,
+) -> None:
+    """Write the particles of `table` as a star file; poses from `table.poses`, the rest as read.
+
+    Angles of rows whose pose did not change are kept as they were written.
+
+    Parameters
+    ----------
+    path : file to write, whole or not at all
+    table : the particles
+    overwrite : whether an existing file may be replaced
+    predicted_confidence : `(P,)` for column rlnParticleFigureOfMerit; the column stays as it was
+        when None
+
+    Raises
+    ------
+    EntryExistsError
+        If the file exists and may not be replaced.
+    DiskFullError
+        If the disk is full.
+    """
+    if not overwrite and Path(path).exists():
+        raise EntryExistsError(f"{path} exists; choose another name, or allow overwriting")
+    particles = table.particles.copy()
+    if table.poses is not None:
+        _set_angles(particles, table.poses)
+        _set_origins(particles, table)
+    if predicted_confidence is not None:
+        particles[PREDICTED_CONFIDENCE] = np.asarray(predicted_confidence, dtype=np.float64)
+    _write_tables(path, particles, table.optics, overwrite)
+
+
+def write_as_read(
+    path: str | os.PathLike[str], table: ParticleTable, image_names: Sequence[str] | None = None
+) -> None:
+    """Write the columns of `table` as they were read, with other `image_names` if given.
+
+    Raises
+    ------
+    DiskFullError
+        If the disk is full.
+    """
+    particles = table.particles
+    if image_names is not None:
+        particles = particles.assign(**{IMAGE_NAME: list(image_names)})
+    _write_tables(path, particles, table.optics, overwrite=True)
+
+
+def _write_tables(
+    path: str | os.PathLike[str],
+    particles: pd.DataFrame,
+    optics: pd.DataFrame | None,
+    overwrite: bool,
+) -> None:
+    # RELION 3.0 files have one table, whose name does not matter
+    tables = {"": particles} if optics is None else {"optics": optics, "particles": particles}
+    write_star(path, tables, overwrite=overwrite)
+
+
+def _pixel_sizes(columns: StarColumns) -> NDArray[np.float64]:
+    if columns.has("rlnImagePixelSize"):
+        sizes, name = columns.numbers("rlnImagePixelSize"), "rlnImagePixelSize"
+    elif columns.has("rlnPixelSize"):
+        sizes, name = columns.numbers("rlnPixelSize"), "rlnPixelSize"
+    elif columns.has("rlnDetectorPixelSize") and columns.has("rlnMagnification"):
+        name = "rlnDetectorPixelSize / rlnMagnification"
+        with np.errstate(divide="ignore"):
+            # the detector pixel is in micrometres: 1e4 angstrom
+            sizes = (
+                columns.numbers("rlnDetectorPixelSize") * 1e4 / columns.numbers("rlnMagnification")
+            )
+    else:
+        raise MetadataError(
+            f"{columns.source} states no pixel size; add rlnImagePixelSize to the optics table "
+            "(RELION 3.1), or rlnDetectorPixelSize and rlnMagnification (RELION 3.0)"
+        )
+    bad = np.flatnonzero(~np.isfinite(sizes) | (sizes <= 0))
+    if bad.size:
+        row = int(bad[0])
+        raise MetadataError(
+            f"row {row + 1} of {columns.source}: {name} gives a pixel size of {sizes[row]:g} "
+            "angstrom; it must be above 0"
+        )
+    return sizes
+
+
+def _image_size(
+    columns: StarColumns,
+    names: ImageNames,
+    stacks: tuple[Path, ...],
+    pixel_size: NDArray[np.float64],
+    check_images: bool,
+) -> int:
+    has_stated = columns.has("rlnImageSize")
+    stated = columns.numbers("rlnImageSize") if has_stated else np.zeros(len(names.ids))
+    if not check_images:
+        return int(stated[0])
+    size = check_stacks(names, stacks, pixel_size, columns.source)
+    wrong = np.flatnonzero(stated != size) if has_stated else np.empty(0, dtype=int)
+    if wrong.size:
+        row = int(wrong[0])
+        raise MetadataError(
+            f"row {row + 1} of {columns.source}: rlnImageSize is {stated[row]:g}, but "
+            f"{stacks[names.stack_index[row]]} holds images of {size} px; correct the optics table"
+        )
+    return size
+
+
+def _poses(
+    columns: StarColumns, pixel_size: NDArray[np.float64], confidence: str, *, required: bool
+) -> Poses | None:
+    missing = [name for name in ANGLES if name not in columns.particles]
+    if missing:
+        if not required:
+            return None
+        raise MetadataError(
+            f"{columns.source} has no column {', '.join(missing)}; poses are needed here: refine "
+            "the particles first, or give the star file of a refinement"
+        )
+    angles = np.stack([columns.numbers(name) for name in ANGLES], axis=-1)
+    if any(name in columns.particles for name in ORIGINS_ANGST):
+        origins = np.stack([columns.numbers(name, 0.0) for name in ORIGINS_ANGST], axis=-1)
+    else:  # RELION 3.0; no origins at all means centred
+        origins = np.stack([columns.numbers(name, 0.0) for name in ORIGINS_PX], axis=-1)
+        origins = origins * pixel_size[:, None]
+    return Poses(euler_to_rotation(angles), origins, _confidence(columns, confidence))
+
+
+def _confidence(columns: StarColumns, name: str) -> NDArray[np.float64]:
+    values = columns.numbers(name, 1.0)
+    negative = np.flatnonzero(values < 0)
+    if negative.size:
+        row = int(negative[0])
+        raise MetadataError(
+            f"row {row + 1} of {columns.source}: {name} is {values[row]:g}; a confidence cannot be "
+            "negative"
+        )
+    return values
+
+
+def _ctf(columns: StarColumns) -> CtfParameters | None:
+    if not columns.has("rlnDefocusU"):
+        return None
+    defocus_u = columns.numbers("rlnDefocusU")
+    has_v = columns.has("rlnDefocusV")
+    values = {
+        "defocus_u_angst": defocus_u,
+        "defocus_v_angst": columns.numbers("rlnDefocusV") if has_v else defocus_u,
+        "defocus_angle_deg": columns.numbers("rlnDefocusAngle", 0.0),
+        "voltage_kv": columns.numbers("rlnVoltage"),
+        "spherical_aberration_mm": columns.numbers("rlnSphericalAberration"),
+        "amplitude_contrast": columns.numbers("rlnAmplitudeContrast"),
+        "phase_shift_deg": columns.numbers("rlnPhaseShift", 0.0),
+        "b_factor_angst2": columns.numbers("rlnCtfBfactor", 0.0),
+        "scale": columns.numbers("rlnCtfScalefactor", 1.0),
+    }
+    try:
+        return CtfParameters(**values)
+    except MetadataError as error:
+        raise MetadataError(f"{columns.source}: {error}") from error
+
+
+def _set_angles(particles: pd.DataFrame, poses: Poses) -> None:
+    angles = rotation_to_euler(poses.rotations)
+    if all(name in particles for name in ANGLES):
+        before = particles[list(ANGLES)].to_numpy(dtype=np.float64)
+        difference = np.abs(euler_to_rotation(before) - poses.rotations).max(axis=(-2, -1))
+        # several triples describe one rotation: keep the one the file had
+        angles = np.where((difference < _SAME_ROTATION)[:, None], before, angles)
+    for axis, name in enumerate(ANGLES):
+        particles[name] = angles[:, axis]
+
+
+def _set_origins(particles: pd.DataFrame, table: ParticleTable) -> None:
+    origins_angst = table.require_poses().origins_angst
+    has_px = ORIGINS_PX[0] in particles or ORIGINS_PX[1] in particles
+    has_angst = ORIGINS_ANGST[0] in particles or ORIGINS_ANGST[1] in particles
+    if has_px or (table.optics is None and not has_angst):
+        for axis, name in enumerate(ORIGINS_PX):
+            particles[name] = origins_angst[:, axis] / table.pixel_size_angst
+    if has_angst or table.optics is not None:
+        for axis, name in enumerate(ORIGINS_ANGST):
+            particles[name] = origins_angst[:, axis]
