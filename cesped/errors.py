@@ -25,7 +25,11 @@ class MrcFileError(CespedError, ValueError):
     """An MRC volume or stack whose header or size is wrong."""
 
 
-class MissingImageError(CespedError, FileNotFoundError):
+class MissingFileError(CespedError, FileNotFoundError):
+    """An input file that does not exist."""
+
+
+class MissingImageError(MissingFileError):
     """A star file row that names an image which does not exist."""
 
 
