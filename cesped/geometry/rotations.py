@@ -141,13 +141,14 @@ def check_rotations(matrices: ArrayLike, what: str) -> FloatArray:
     if m.ndim < 2 or m.shape[-2:] != (3, 3):
         raise GeometryError(f"{what}: expected an array (..., 3, 3), found shape {m.shape}")
     flat = m.reshape(-1, 3, 3)
-    _refuse(~np.isfinite(flat).all(axis=(1, 2)), what, "has values that are not finite")
+    finite = np.asarray(np.isfinite(flat).all(axis=(1, 2)), dtype=np.bool_)
+    _refuse(~finite, what, "has values that are not finite")
     gram = np.swapaxes(flat, 1, 2) @ flat
     off = np.abs(gram - np.eye(3)).max(axis=(1, 2), initial=0.0)
     remedy = "is not orthonormal; pass it through nearest_rotations if it should be one"
     _refuse(off > ORTHONORMALITY_TOLERANCE, what, remedy)
     remedy = "has determinant -1, it mirrors; a pose must be a proper rotation"
-    _refuse(np.asarray(np.linalg.det(flat) < 0), what, remedy)
+    _refuse(np.linalg.det(flat) < 0, what, remedy)
     return m
 
 
