@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 from ..errors import MissingExtraError, OptionError
 from .rotations import FloatArray, IntArray
 
-#: healpy goes to order 29; the grids here are held in memory, where 10 (12.6 million) is plenty.
-MAX_ORDER = 10
+#: healpy goes to order 29; the tables here are held in memory, where 8 (0.23 degrees) is plenty.
+MAX_ORDER = 8
 
 
 def pixel_count(order: int) -> int:
