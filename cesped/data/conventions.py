@@ -25,7 +25,7 @@ from cesped.data.table import ParticleTable
 from cesped.errors import EntryExistsError, MetadataError
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.poses import Poses
-from cesped.io.star import write_star
+from cesped.io.star_writer import write_star
 from cesped.physics.ctf import CtfParameters
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -151,6 +151,20 @@ def write_particle_table(
     if predicted_confidence is not None:
         particles[PREDICTED_CONFIDENCE] = np.asarray(predicted_confidence, dtype=np.float64)
     _write_tables(path, particles, table.optics, overwrite)
+
+
+def pose_columns(table: ParticleTable, row: int) -> dict[str, float]:
+    """Return the pose of one particle as the columns that `write_particle_table` would write."""
+    poses = table.require_poses()
+    in_angst, in_px = _origin_columns(table)
+    origin_angst = poses.origins_angst[row]
+    origin_px = origin_angst / table.pixel_size_angst[row]
+    pairs = [
+        *zip(ANGLES, rotation_to_euler(poses.rotations[row]), strict=True),
+        *zip(in_angst, origin_angst, strict=bool(in_angst)),
+        *zip(in_px, origin_px, strict=bool(in_px)),
+    ]
+    return {name: float(value) for name, value in pairs}
 
 
 def write_as_read(
@@ -296,11 +310,19 @@ def _set_angles(particles: pd.DataFrame, poses: Poses) -> None:
 
 def _set_origins(particles: pd.DataFrame, table: ParticleTable) -> None:
     origins_angst = table.require_poses().origins_angst
-    has_px = ORIGINS_PX[0] in particles or ORIGINS_PX[1] in particles
-    has_angst = ORIGINS_ANGST[0] in particles or ORIGINS_ANGST[1] in particles
-    if has_px or (table.optics is None and not has_angst):
-        for axis, name in enumerate(ORIGINS_PX):
-            particles[name] = origins_angst[:, axis] / table.pixel_size_angst
-    if has_angst or table.optics is not None:
-        for axis, name in enumerate(ORIGINS_ANGST):
-            particles[name] = origins_angst[:, axis]
+    in_angst, in_px = _origin_columns(table)
+    for axis, name in enumerate(in_px):
+        particles[name] = origins_angst[:, axis] / table.pixel_size_angst
+    for axis, name in enumerate(in_angst):
+        particles[name] = origins_angst[:, axis]
+
+
+def _origin_columns(table: ParticleTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the origin columns to write, in angstrom and in pixels: those that are there."""
+    has_px = any(name in table.particles for name in ORIGINS_PX)
+    has_angst = any(name in table.particles for name in ORIGINS_ANGST)
+    in_px = has_px or (table.optics is None and not has_angst)
+    return (
+        ORIGINS_ANGST if has_angst or table.optics is not None else (),
+        ORIGINS_PX if in_px else (),
+    )

@@ -1,0 +1,259 @@
+"""The entries that need no download: DEMO and DEMO-D2, simulated on first use.
+
+A folded chain of pseudo-atoms, made into a density and projected with random poses, shifts,
+astigmatic CTFs and white noise. Everything follows from the constants and the seed below.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cesped.data.simulation import simulate_stack
+from cesped.data.store import HALFSETS, MASK_NAME, EntryHalf, EntryStore
+from cesped.errors import EntryNotFoundError
+from cesped.geometry.poses import Poses
+from cesped.geometry.rotations import random_rotations
+from cesped.io.files import write_text_atomic
+from cesped.io.mrc import write_volume
+from cesped.physics.ctf import CtfParameters
+from cesped.physics.density import density_from_atoms
+from cesped.physics.masks import mask_from_density
+from cesped.physics.phantom import chain_phantom
+from cesped.progress import SILENT, Progress
+
+TRUTH_NAME = "truth.mrc"
+_SIMULATION_VERSION = 1  # raise it when the code below makes other images from the same constants
+
+
+@dataclass(frozen=True)
+class DemoSpecification:
+    """All that determines an embedded entry.
+
+    Parameters
+    ----------
+    name : of the entry
+    symmetry : point group of the phantom
+    seed : of the phantom, the poses, the optics and the noise
+    n_particles_per_half : particles in each half
+    box, pixel_size_angst : of images and map
+    n_atoms : pseudo-atoms of the chain, all subunits together
+    radius_angst : of the phantom
+    resolution_angst : of the density
+    snr : signal over noise variance, see `cesped.data.simulation`
+    shift_sigma_px : deviation of the origins along each axis
+    min_defocus_angst, max_defocus_angst : mean defocus is uniform between
+    max_astigmatism_angst : difference of the two defoci is uniform from 0 to this
+    """
+
+    name: str
+    symmetry: str
+    seed: int = 20240604
+    n_particles_per_half: int = 3000
+    box: int = 64
+    pixel_size_angst: float = 3.0
+    n_atoms: int = 1200
+    radius_angst: float = 62.0
+    resolution_angst: float = 8.0
+    snr: float = 1.0
+    shift_sigma_px: float = 1.5
+    min_defocus_angst: float = 6000.0
+    max_defocus_angst: float = 15000.0
+    max_astigmatism_angst: float = 600.0
+    voltage_kv: float = 300.0
+    spherical_aberration_mm: float = 2.7
+    amplitude_contrast: float = 0.1
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of what these constants make, to tell an entry of other constants."""
+        text = json.dumps([_SIMULATION_VERSION, dataclasses.asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+DEMO_SPECIFICATIONS = {
+    "DEMO": DemoSpecification(name="DEMO", symmetry="C1"),
+    "DEMO-D2": DemoSpecification(name="DEMO-D2", symmetry="D2"),
+}
+
+
+def ensure_demo_entry(
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    name: str = "DEMO",
+    progress: Progress = SILENT,
+) -> Path:
+    """Return the folder of the embedded entry `name`; it is made if it is not there.
+
+    Two processes that need it at the same time both succeed: each makes its own, one is kept.
+
+    Parameters
+    ----------
+    benchmark_dir : folder of entries (see `default_benchmark_dir` when None)
+    name : DEMO or DEMO-D2
+    progress : told of every image
+
+    Raises
+    ------
+    EntryNotFoundError
+        If there is no such embedded entry.
+    DiskFullError
+        If the disk is full; nothing is left behind.
+    """
+    if name not in DEMO_SPECIFICATIONS:
+        known = ", ".join(DEMO_SPECIFICATIONS)
+        raise EntryNotFoundError(f"{name!r} is no embedded entry; those are {known}")
+    return make_entry(DEMO_SPECIFICATIONS[name], benchmark_dir, progress)
+
+
+def open_entry(
+    target: str | os.PathLike[str],
+    halfset: int | str,
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> EntryHalf:
+    """Return where one half of an entry is; an embedded one is made on first use.
+
+    Raises
+    ------
+    EntryNotFoundError, OptionError, SymmetryError, MetadataError
+        As `EntryStore.locate`.
+    """
+    if str(target) in DEMO_SPECIFICATIONS:
+        ensure_demo_entry(benchmark_dir, str(target), progress)
+    return EntryStore(benchmark_dir).locate(target, halfset)
+
+
+def make_entry(
+    specification: DemoSpecification,
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Return the folder of the entry that `specification` describes, making it if need be.
+
+    An entry of the same name from other constants is replaced.
+    """
+    store = EntryStore(benchmark_dir)
+    folder = store.entry_dir(specification.name)
+    if _fingerprint_of(folder) == specification.fingerprint:
+        return folder
+    store.benchmark_dir.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".making-{folder.name}-", dir=store.benchmark_dir))
+    try:
+        _simulate(specification, staging, progress)
+        if _fingerprint_of(folder) != specification.fingerprint:
+            _take_place(staging, folder, specification.fingerprint)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def random_half(
+    specification: DemoSpecification, generator: np.random.Generator
+) -> tuple[Poses, CtfParameters]:
+    """Return poses and optics of one half, drawn anew."""
+    count = specification.n_particles_per_half
+    sigma_angst = specification.shift_sigma_px * specification.pixel_size_angst
+    poses = Poses(
+        random_rotations(count, generator),
+        generator.normal(0.0, sigma_angst, (count, 2)),
+        np.ones(count),
+    )
+    mean = generator.uniform(
+        specification.min_defocus_angst, specification.max_defocus_angst, count
+    )
+    astigmatism = generator.uniform(0.0, specification.max_astigmatism_angst, count)
+    ctf = CtfParameters(
+        defocus_u_angst=mean + astigmatism / 2,
+        defocus_v_angst=mean - astigmatism / 2,
+        defocus_angle_deg=generator.uniform(0.0, 180.0, count),
+        voltage_kv=np.full(count, specification.voltage_kv),
+        spherical_aberration_mm=np.full(count, specification.spherical_aberration_mm),
+        amplitude_contrast=np.full(count, specification.amplitude_contrast),
+    )
+    return poses, ctf
+
+
+def _simulate(specification: DemoSpecification, folder: Path, progress: Progress) -> None:
+    phantom = chain_phantom(
+        specification.n_atoms,
+        specification.radius_angst,
+        np.random.default_rng([specification.seed, 0]),
+        specification.symmetry,
+    )
+    volume = density_from_atoms(
+        phantom.positions_angst,
+        phantom.weights,
+        specification.box,
+        specification.pixel_size_angst,
+        specification.resolution_angst,
+    )
+    write_volume(folder / TRUTH_NAME, volume, specification.pixel_size_angst)
+    mask = mask_from_density(volume)
+    write_volume(folder / MASK_NAME, mask, specification.pixel_size_angst)
+    for halfset in HALFSETS:
+        generator = np.random.default_rng([specification.seed, 1 + halfset])
+        poses, ctf = random_half(specification, generator)
+        simulate_stack(
+            folder / f"particles_{halfset}.star",
+            volume,
+            specification.pixel_size_angst,
+            poses,
+            ctf,
+            snr=specification.snr,
+            generator=generator,
+            random_subset=halfset + 1,
+            progress=progress,
+        )
+        info = {
+            "symmetry": specification.symmetry,
+            "root_dir": ".",
+            "n_particles": len(poses),
+            "image_size": specification.box,
+            "pixel_size_angst": specification.pixel_size_angst,
+            "simulated": dataclasses.asdict(specification),
+            "fingerprint": specification.fingerprint,
+        }
+        write_text_atomic(folder / f"info_{halfset}.json", json.dumps(info, indent=2) + "\n")
+
+
+def _fingerprint_of(folder: Path) -> str | None:
+    """Return the fingerprint both halves of an entry agree on, else None."""
+    found = set()
+    for halfset in HALFSETS:
+        try:
+            info = json.loads((folder / f"info_{halfset}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        found.add(info.get("fingerprint"))
+    return found.pop() if len(found) == 1 else None
+
+
+def _take_place(staging: Path, folder: Path, fingerprint: str) -> None:
+    """Rename `staging` to `folder`; what is there already makes room, unless it is the same."""
+    os.chmod(staging, 0o777 & ~_umask())  # a temporary folder is made for its owner alone
+    while True:
+        try:
+            staging.rename(folder)
+            return
+        except OSError:
+            if not folder.is_dir():
+                raise
+        if _fingerprint_of(folder) == fingerprint:
+            return  # another process was faster
+        old = Path(tempfile.mkdtemp(prefix=f".old-{folder.name}-", dir=folder.parent))
+        folder.rename(old / folder.name)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
