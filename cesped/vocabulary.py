@@ -68,3 +68,11 @@ class ShiftsFormat(Choice):
     """How shifts are given to `ParticlesDataset.updateMd`."""
 
     ANGST = "Angst"
+
+
+class Normalization(Choice):
+    """How the grey values of one image are normalised."""
+
+    NONE = "none"
+    NOISE_STATS = "noiseStats"
+    SUBTRACT_MEAN = "subtractMean"
