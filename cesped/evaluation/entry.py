@@ -1,0 +1,315 @@
+"""Score the predictions of both halves of an entry: the door of this room."""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cesped.data.store import EntryHalf, EntryStore
+from cesped.data.table import ParticleTable
+from cesped.evaluation.half_sets import (
+    PoseOrigin,
+    PredictedHalf,
+    pair_predictions,
+    random_poses,
+    reconstruct_maps,
+)
+from cesped.evaluation.inputs import choose_mask, locate_halves, read_halves, read_mask
+from cesped.evaluation.outputs import write_evaluation
+from cesped.evaluation.published import published_metrics
+from cesped.evaluation.results import METRIC_VERSION, EvaluationResult, MetricRow
+from cesped.evaluation.scores import (
+    MapScores,
+    PoseScores,
+    map_rows,
+    particle_table,
+    score_maps,
+    score_poses,
+)
+from cesped.evaluation.stamps import file_stamp, hardware, package_version
+from cesped.evaluation.volumes import MapPair, Volume
+from cesped.geometry.poses import Poses
+from cesped.geometry.symmetry import point_group
+from cesped.progress import SILENT, Progress
+from cesped.reconstruction.protocol import (
+    ReconstructionOptions,
+    Reconstructor,
+    make_reconstructor,
+)
+from cesped.vocabulary import Backend, PredictionType
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What is scored, and how: all that the steps of one evaluation share."""
+
+    target: str
+    symmetry: str
+    tables: tuple[ParticleTable, ParticleTable]
+    halves: tuple[PredictedHalf, PredictedHalf]
+    prediction_type: PredictionType
+    use_pred_confidence: bool
+    mask: Volume | None
+    random: tuple[Poses, Poses] | None
+
+    @property
+    def pixel_size_angst(self) -> float:
+        return self.tables[0].sampling_rate
+
+    @property
+    def masks(self) -> dict[bool, Volume | None]:
+        """Return the masks to score with, by whether the figures are masked."""
+        return {False: None} if self.mask is None else {False: None, True: self.mask}
+
+
+def evaluate_entry(
+    target: str,
+    half0_preds: str | os.PathLike[str],
+    half1_preds: str | os.PathLike[str],
+    prediction_type: PredictionType | str,
+    *,
+    use_pred_confidence: bool = True,
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    mask: str | os.PathLike[str] | None = None,
+    use_mask: bool = True,
+    reconstructor: Reconstructor | Backend | str = Backend.NATIVE,
+    outdir: str | os.PathLike[str] | None = None,
+    ignore_symmetry: bool = False,
+    threads: int | None = None,
+    random_reference: bool = True,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> EvaluationResult:
+    """Score the predicted poses of an entry by the paper's half-set protocol.
+
+    Parameters
+    ----------
+    target : name of an entry of the benchmark folder
+    half0_preds, half1_preds : star files with the predicted poses of half 0 and of half 1
+    prediction_type : S2, SO3 or SO3xR2; what was not predicted is taken from the truth
+    use_pred_confidence : weight particles by rlnParticleFigureOfMerit in the predicted maps
+    benchmark_dir : folder of entries; see `cesped.data.store.default_benchmark_dir` when None
+    mask : mask for the maps; the entry's own mask.mrc when None
+    use_mask : False for unmasked figures alone, whatever masks there are
+    reconstructor : which program makes the maps
+    outdir : folder for maps and tables; nothing is written when None
+    ignore_symmetry : score and reconstruct as C1
+    threads : CPU threads of the reconstruction; all when None
+    random_reference : also score random poses, which no prediction should fall below
+    seed : of the random poses
+    progress : told of every long step
+
+    Returns
+    -------
+    EvaluationResult
+
+    Raises
+    ------
+    OptionError
+        If the prediction type or the backend is none.
+    EntryNotFoundError
+        If the entry is not there.
+    IdMismatchError
+        If predictions and particles are not the same.
+    StarFileError, MetadataError
+        If a star file cannot be read, or holds values that cannot be true, or the two halves of
+        the entry do not belong together.
+    MrcFileError, PixelSizeError
+        If the mask does not fit the particles.
+    ProgramNotFoundError, ProgramError
+        If an external program is missing or fails.
+    DiskFullError
+        If the outputs cannot be written; `outdir` is left as it was.
+    """
+    started = time.monotonic()
+    entry_halves = locate_halves(EntryStore(benchmark_dir), target)
+    engine = make_reconstructor(reconstructor) if isinstance(reconstructor, str) else reconstructor
+    prediction_paths = (str(half0_preds), str(half1_preds))
+    chosen_type = PredictionType.parse(prediction_type)
+    tables = read_halves(entry_halves)
+    mask_path = choose_mask(entry_halves, mask) if use_mask else None
+    setting = _Setting(
+        target=entry_halves[0].target,
+        symmetry="C1" if ignore_symmetry else entry_halves[0].symmetry,
+        tables=tables,
+        halves=pair_predictions(tables, prediction_paths, chosen_type, use_pred_confidence),
+        prediction_type=chosen_type,
+        use_pred_confidence=use_pred_confidence,
+        mask=None if mask_path is None else read_mask(mask_path, tables[0]),
+        random=_random_pair(tables, seed) if random_reference else None,
+    )
+    options = ReconstructionOptions(symmetry=setting.symmetry, threads=threads)
+    maps = reconstruct_maps(
+        setting.halves,
+        setting.prediction_type,
+        engine,
+        options,
+        use_pred_confidence=use_pred_confidence,
+        random=setting.random,
+        progress=progress,
+    )
+    result = _score(setting, maps, progress)
+    stamps = {
+        **_stamps(setting, entry_halves, prediction_paths, mask_path, engine, options),
+        "seed": seed,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    result = replace(result, stamps=stamps)
+    if outdir is None:
+        return result
+    return write_evaluation(result, _named_maps(setting, maps), setting.pixel_size_angst, outdir)
+
+
+def _random_pair(tables: tuple[ParticleTable, ParticleTable], seed: int) -> tuple[Poses, Poses]:
+    generator = np.random.default_rng(seed)
+    first, second = (random_poses(table.require_poses(), generator) for table in tables)
+    return first, second
+
+
+def _score(
+    setting: _Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
+) -> EvaluationResult:
+    pose_scores = _score_all_poses(setting)
+    map_scores = _score_all_maps(setting, maps, progress)
+    rows: dict[PoseOrigin, list[MetricRow]] = {}
+    for origin in maps:
+        rows[origin] = list(pose_scores[origin].rows) if origin in pose_scores else []
+        for masked in setting.masks:
+            rows[origin] += map_rows(
+                setting.target,
+                origin,
+                map_scores[origin][masked],
+                map_scores[PoseOrigin.TRUTH][masked],
+                map_scores[PoseOrigin.TRUTH_SAME_WEIGHTS][masked],
+                masked=masked,
+            )
+    prediction = pose_scores[PoseOrigin.PREDICTION]
+    references = [origin for origin in maps if origin is not PoseOrigin.PREDICTION]
+    return EvaluationResult(
+        target=setting.target,
+        prediction_type=setting.prediction_type.value,
+        symmetry=setting.symmetry,
+        has_mask=setting.mask is not None,
+        rows=tuple(rows[PoseOrigin.PREDICTION]),
+        reference_rows=tuple(row for origin in references for row in rows[origin]),
+        published=published_metrics(
+            prediction, map_scores[PoseOrigin.TRUTH], map_scores[PoseOrigin.PREDICTION]
+        ),
+        stamps={},
+        notes=_notes(setting),
+        fsc_curves={
+            f"{origin.value}_{name}{'_masked' if masked else ''}": agreement.curve
+            for origin, by_mask in map_scores.items()
+            for masked, scores in by_mask.items()
+            for name, agreement in scores.named().items()
+        },
+        particles=particle_table(setting.halves, prediction.errors),
+    )
+
+
+def _score_all_poses(setting: _Setting) -> dict[PoseOrigin, PoseScores]:
+    group = point_group(setting.symmetry)
+    truth = (setting.halves[0].truth, setting.halves[1].truth)
+    poses = {
+        PoseOrigin.PREDICTION: (setting.halves[0].predicted, setting.halves[1].predicted),
+        PoseOrigin.RANDOM: setting.random,
+    }
+    return {
+        origin: score_poses(setting.target, origin, truth, pair, setting.prediction_type, group)
+        for origin, pair in poses.items()
+        if pair is not None
+    }
+
+
+def _score_all_maps(
+    setting: _Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
+) -> dict[PoseOrigin, dict[bool, MapScores]]:
+    scores: dict[PoseOrigin, dict[bool, MapScores]] = {origin: {} for origin in maps}
+    with progress.task("Comparing maps", len(maps) * len(setting.masks)) as advance:
+        for origin, pair in maps.items():
+            for masked, mask in setting.masks.items():
+                scores[origin][masked] = score_maps(
+                    pair, maps[PoseOrigin.TRUTH], setting.pixel_size_angst, mask
+                )
+                advance(1)
+    return scores
+
+
+def _notes(setting: _Setting) -> tuple[str, ...]:
+    notes = []
+    if setting.mask is None:
+        notes.append("No mask was used: all figures of maps are unmasked.")
+    for half, predicted in enumerate(setting.halves):
+        if not predicted.table.has_confidence:
+            notes.append(
+                f"Half {half} of the ground truth has no rlnMaxValueProbDistribution: its "
+                "particles weigh 1 in wMAnE."
+            )
+        if setting.use_pred_confidence and not predicted.has_confidence:
+            notes.append(
+                f"The prediction of half {half} has no rlnParticleFigureOfMerit: its particles "
+                "weigh 1 in the predicted maps."
+            )
+    if not setting.use_pred_confidence:
+        notes.append("Predicted confidence was not used: particles weigh 1 in the predicted maps.")
+    if setting.prediction_type is PredictionType.S2:
+        notes.append("S2: angular errors are between viewing directions, maps use the true psi.")
+    if setting.prediction_type is not PredictionType.SO3XR2:
+        notes.append("Maps use the true shifts; the shift error is that of the files alone.")
+    return tuple(notes)
+
+
+def _stamps(
+    setting: _Setting,
+    entry_halves: tuple[EntryHalf, EntryHalf],
+    prediction_paths: tuple[str, str],
+    mask_path: Path | None,
+    engine: Reconstructor,
+    options: ReconstructionOptions,
+) -> dict[str, Any]:
+    return {
+        "package_version": package_version(),
+        "metric_version": METRIC_VERSION,
+        "entry": setting.target,
+        "entry_files": [file_stamp(half.star_path) for half in entry_halves],
+        "prediction_files": [file_stamp(path) for path in prediction_paths],
+        "mask_file": None if mask_path is None else file_stamp(mask_path),
+        "particles": [len(table) for table in setting.tables],
+        "image_size_px": setting.tables[0].image_size,
+        "pixel_size_angst": setting.pixel_size_angst,
+        "prediction_type": setting.prediction_type.value,
+        "symmetry": setting.symmetry,
+        "entry_symmetry": entry_halves[0].symmetry,
+        "uses_predicted_confidence": setting.use_pred_confidence,
+        "has_predicted_confidence": [half.has_confidence for half in setting.halves],
+        "has_true_confidence": [table.has_confidence for table in setting.tables],
+        "backend": Backend.parse(engine.name).value,
+        "backend_version": engine.version(),
+        "backend_options": {
+            "ctf": options.ctf,
+            "gridding": options.gridding,
+            "padding": options.padding,
+            "symmetry": options.symmetry,
+        },
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(),
+    }
+
+
+def _named_maps(setting: _Setting, maps: dict[PoseOrigin, MapPair]) -> dict[str, np.ndarray]:
+    """Return the maps worth keeping: truth and prediction with their halves, random, mask."""
+    volumes: dict[str, np.ndarray] = {}
+    for origin in (PoseOrigin.TRUTH, PoseOrigin.PREDICTION):
+        pair = maps[origin]
+        volumes[origin.value] = pair.full
+        volumes[f"{origin.value}_half0"] = pair.half0
+        volumes[f"{origin.value}_half1"] = pair.half1
+    if PoseOrigin.RANDOM in maps:
+        volumes[PoseOrigin.RANDOM.value] = maps[PoseOrigin.RANDOM].full
+    if setting.mask is not None:
+        volumes["mask"] = setting.mask
+    return volumes

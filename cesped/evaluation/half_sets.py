@@ -1,0 +1,188 @@
+"""The paper's evaluation protocol (section II.E): half maps of the truth and of the prediction.
+
+Each half of an entry was predicted by a model of the other half. All maps of one half are made in
+one pass over its images, so truth and prediction share reading, transforms and CTFs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cesped.data.conventions import read_predictions
+from cesped.data.table import ParticleTable
+from cesped.errors import MetadataError
+from cesped.evaluation.angular import completed_poses
+from cesped.evaluation.matching import match_rows
+from cesped.evaluation.volumes import MapPair, Volume
+from cesped.geometry.poses import Poses
+from cesped.geometry.rotations import random_rotations
+from cesped.progress import SILENT, Progress
+from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions, Reconstructor
+from cesped.vocabulary import Choice, PredictionType
+
+FloatArray = NDArray[np.float64]
+
+
+class PoseOrigin(Choice):
+    """Whose poses a map is made from."""
+
+    PREDICTION = "prediction"
+    TRUTH = "truth"
+    #: the true poses, each particle weighted as the prediction's are: the best that any
+    #: prediction with these confidences could reach
+    TRUTH_SAME_WEIGHTS = "truth_same_weights"
+    #: random orientations with the true shifts: what no prediction should fall below
+    RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class PredictedHalf:
+    """One half of an entry and its predicted poses, in the order of the entry's star file.
+
+    Parameters
+    ----------
+    table : the particles with their true poses
+    predicted : poses as predicted, `P` of them
+    has_confidence : whether the prediction states its confidence
+    """
+
+    table: ParticleTable
+    predicted: Poses
+    has_confidence: bool
+
+    @property
+    def truth(self) -> Poses:
+        """Return the true poses."""
+        return self.table.require_poses()
+
+    def weights(self, use_pred_confidence: bool) -> FloatArray | None:
+        """Return the weight `(P,)` of each particle in the predicted maps; None for all alike."""
+        if not (use_pred_confidence and self.has_confidence):
+            return None
+        return self.predicted.confidence
+
+
+def pair_predictions(
+    tables: tuple[ParticleTable, ParticleTable],
+    prediction_paths: tuple[str, str],
+    prediction_type: PredictionType,
+    use_pred_confidence: bool = True,
+) -> tuple[PredictedHalf, PredictedHalf]:
+    """Read the predictions of both halves and put them in the order of the entry.
+
+    Raises
+    ------
+    StarFileError, MetadataError
+        If a file cannot be read, or holds values that cannot be poses.
+    IdMismatchError
+        If its particles are not those of the half.
+    """
+    halves = []
+    for half, (table, path) in enumerate(zip(tables, prediction_paths, strict=True)):
+        ids, poses, has_confidence = read_predictions(path)
+        order = match_rows(
+            table.ids,
+            ids,
+            truth_source=table.source,
+            predicted_source=str(path),
+            other_half_ids=tables[1 - half].ids,
+        )
+        _check_values(poses, str(path), table, prediction_type)
+        if use_pred_confidence and has_confidence and not poses.confidence.any():
+            raise MetadataError(
+                f"{path}: rlnParticleFigureOfMerit is 0 in all {len(poses)} rows, so no particle "
+                "would be reconstructed; predict a confidence, or do not use it"
+            )
+        halves.append(PredictedHalf(table, poses.select(order), has_confidence))
+    return halves[0], halves[1]
+
+
+def _check_values(
+    poses: Poses, path: str, table: ParticleTable, prediction_type: PredictionType
+) -> None:
+    """Refuse shifts that move a particle out of its image, when shifts are what is scored."""
+    if prediction_type is not PredictionType.SO3XR2:
+        return
+    box_angst = table.image_size * table.sampling_rate
+    outside = np.flatnonzero(np.abs(poses.origins_angst).max(axis=1) > box_angst)
+    if outside.size:
+        row = int(outside[0])
+        x, y = poses.origins_angst[row]
+        raise MetadataError(
+            f"row {row + 1} of {path}: the origin ({x:g}, {y:g}) angstrom lies outside the image, "
+            f"which is {box_angst:g} angstrom wide ({outside.size} such rows); give "
+            "rlnOriginXAngst and rlnOriginYAngst in angstrom"
+        )
+
+
+def random_poses(truth: Poses, generator: np.random.Generator) -> Poses:
+    """Return random orientations with the true shifts, one for each of `P` particles."""
+    return Poses(random_rotations(len(truth), generator), truth.origins_angst, np.ones(len(truth)))
+
+
+def reconstruct_maps(
+    halves: tuple[PredictedHalf, PredictedHalf],
+    prediction_type: PredictionType,
+    reconstructor: Reconstructor,
+    options: ReconstructionOptions,
+    *,
+    use_pred_confidence: bool = True,
+    random: tuple[Poses, Poses] | None = None,
+    progress: Progress = SILENT,
+) -> dict[PoseOrigin, MapPair]:
+    """Return the half maps of the prediction, of the truth and of the references.
+
+    Parameters
+    ----------
+    halves : particles and predictions
+    prediction_type : decides what is completed from the truth
+    reconstructor, options : how maps are made, the same for all
+    use_pred_confidence : whether predicted confidence weights the particles of the predicted map;
+        the map of the truth is never weighted, as published
+    random : random poses of both halves; that reference is left out when None
+    progress : told of every particle
+
+    Raises
+    ------
+    The errors of `Reconstructor.reconstruct`.
+
+    Notes
+    -----
+    Without predicted confidence the truth under the same weights is the truth itself.
+    """
+    maps: list[dict[PoseOrigin, Volume]] = []
+    for half in (0, 1):
+        sets = _pose_sets(
+            halves[half],
+            prediction_type,
+            use_pred_confidence,
+            None if random is None else random[half],
+        )
+        volumes = reconstructor.reconstruct(
+            halves[half].table, list(sets.values()), options, progress
+        )
+        made = dict(zip(sets, volumes, strict=True))
+        # without weights the two are one map, which need not be made twice
+        made.setdefault(PoseOrigin.TRUTH_SAME_WEIGHTS, made[PoseOrigin.TRUTH])
+        maps.append(made)
+    return {origin: MapPair(maps[0][origin], maps[1][origin]) for origin in maps[0]}
+
+
+def _pose_sets(
+    half: PredictedHalf,
+    prediction_type: PredictionType,
+    use_pred_confidence: bool,
+    random: Poses | None,
+) -> dict[PoseOrigin, PoseSet]:
+    weights = half.weights(use_pred_confidence)
+    predicted = completed_poses(half.truth, half.predicted, prediction_type)
+    sets = {
+        PoseOrigin.TRUTH: PoseSet(half.truth),
+        PoseOrigin.PREDICTION: PoseSet(predicted, weights),
+    }
+    if weights is not None:
+        sets[PoseOrigin.TRUTH_SAME_WEIGHTS] = PoseSet(half.truth, weights)
+    if random is not None:
+        sets[PoseOrigin.RANDOM] = PoseSet(random)
+    return sets

@@ -1,0 +1,101 @@
+"""What an evaluation reads of its entry: both halves of the particles, and a mask."""
+
+import os
+from pathlib import Path
+
+from cesped.data.conventions import read_particle_table
+from cesped.data.store import EntryHalf, EntryStore
+from cesped.data.table import ParticleTable
+from cesped.errors import MetadataError, MrcFileError, PixelSizeError
+from cesped.evaluation.volumes import Volume
+from cesped.io.mrc import inspect_mrc, read_volume
+
+_SAME_PIXEL_SIZE = 1e-3  # largest relative difference between halves that rounding explains
+_SAME_VOXEL = 1e-2  # and between mask and images: masks are often resampled
+
+
+def locate_halves(store: EntryStore, target: str) -> tuple[EntryHalf, EntryHalf]:
+    """Return both halves of an entry.
+
+    Raises
+    ------
+    EntryNotFoundError
+        If one is not there.
+    MetadataError
+        If they state different symmetries.
+    """
+    first, second = store.locate(target, 0), store.locate(target, 1)
+    if first.symmetry != second.symmetry:
+        raise MetadataError(
+            f"entry {first.target} in {store.benchmark_dir}: info_0.json says symmetry "
+            f"{first.symmetry}, info_1.json {second.symmetry}; correct the wrong one"
+        )
+    return first, second
+
+
+def read_halves(halves: tuple[EntryHalf, EntryHalf]) -> tuple[ParticleTable, ParticleTable]:
+    """Return the particles of both halves.
+
+    Raises
+    ------
+    StarFileError, MetadataError, MissingImageError, MrcFileError
+        As `cesped.data.conventions.read_particle_table`, and if the boxes differ.
+    PixelSizeError
+        If the pixel sizes differ.
+    """
+    first, second = (read_particle_table(half.star_path, half.root_dir) for half in halves)
+    if first.image_size != second.image_size:
+        raise MetadataError(
+            f"{first.source} has images of {first.image_size} px and {second.source} of "
+            f"{second.image_size} px; both halves of an entry must have one box size"
+        )
+    difference = abs(first.sampling_rate - second.sampling_rate)
+    if difference > _SAME_PIXEL_SIZE * first.sampling_rate:
+        raise PixelSizeError(
+            f"{first.source} has {first.sampling_rate:g} angstrom/px and {second.source} "
+            f"{second.sampling_rate:g}; both halves of an entry must have one pixel size"
+        )
+    return first, second
+
+
+def choose_mask(
+    halves: tuple[EntryHalf, EntryHalf], explicit: str | os.PathLike[str] | None
+) -> Path | None:
+    """Return the mask that was asked for, else the entry's own, else None."""
+    if explicit is not None:
+        return Path(explicit).expanduser()
+    return halves[0].mask_path or halves[1].mask_path
+
+
+def read_mask(path: Path, table: ParticleTable) -> Volume:
+    """Return a mask `(N, N, N)` for maps made of the particles of `table`.
+
+    Raises
+    ------
+    MrcFileError
+        If it cannot be read, has another box, or holds what no mask holds.
+    PixelSizeError
+        If its voxels are not of the size of the pixels.
+    """
+    # a header without a voxel size, or with the 1 that programs write for want of one, says
+    # nothing against the mask
+    stated_angst = inspect_mrc(path).voxel_size_angst
+    volume, _ = read_volume(path, stated_angst or table.sampling_rate)
+    if volume.shape != (table.image_size,) * 3:
+        raise MrcFileError(
+            f"mask {path} has the shape {volume.shape}, but the images of {table.source} are "
+            f"{table.image_size} px; give a mask with the box of the images"
+        )
+    voxel_size_angst = table.sampling_rate if stated_angst in (None, 1) else float(stated_angst)
+    if abs(voxel_size_angst - table.sampling_rate) > _SAME_VOXEL * table.sampling_rate:
+        raise PixelSizeError(
+            f"mask {path} has {voxel_size_angst:g} angstrom/voxel, but the images of "
+            f"{table.source} {table.sampling_rate:g} angstrom/px; resample the mask"
+        )
+    low, high = float(volume.min()), float(volume.max())
+    if low < -1e-3 or high > 1 + 1e-3 or high < 0.5:
+        raise MrcFileError(
+            f"mask {path} holds values from {low:g} to {high:g}; a mask is 1 inside, 0 outside, "
+            "and between them on a soft edge"
+        )
+    return volume

@@ -1,0 +1,234 @@
+"""From poses and maps to the rows of the result: every figure of docs/metrics.md is named here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cesped.evaluation.angular import (
+    FloatArray,
+    PoseErrors,
+    pose_errors,
+    shift_rmse_angst,
+    summarise,
+)
+from cesped.evaluation.half_sets import PoseOrigin, PredictedHalf
+from cesped.evaluation.results import Direction, MetricRow
+from cesped.evaluation.volumes import (
+    Agreement,
+    MapPair,
+    Volume,
+    compare_maps,
+    delta_pcc,
+    delta_resolution_angst,
+    mean_agreement,
+    mean_delta_fsc,
+)
+from cesped.geometry.euler import rotation_to_euler
+from cesped.geometry.poses import Poses
+from cesped.geometry.symmetry import PointGroup
+from cesped.vocabulary import FSC_THRESHOLDS, PredictionType
+
+ALL = "all"
+_THRESHOLD_NAMES = {0.143: "0143", 0.5: "05"}
+
+
+@dataclass(frozen=True)
+class PoseScores:
+    """Errors of all poses of both halves.
+
+    Parameters
+    ----------
+    errors : per half
+    rows : the summary of each half and of both
+    """
+
+    errors: tuple[PoseErrors, PoseErrors]
+    rows: tuple[MetricRow, ...]
+
+
+@dataclass(frozen=True)
+class MapScores:
+    """How the maps of one kind of poses agree with each other and with the truth.
+
+    Parameters
+    ----------
+    halves : the two half maps with each other
+    to_truth : the mean of the half maps with that of the truth; None for the truth itself, which
+        agrees with itself whatever it is worth
+    crossed : half map i with the truth's half map 1 - i, which shares no particle with it
+    """
+
+    halves: Agreement
+    to_truth: Agreement | None
+    crossed: tuple[Agreement, Agreement]
+
+    @property
+    def mean_crossed(self) -> Agreement:
+        """Return the mean of the two crossed comparisons."""
+        return mean_agreement(list(self.crossed))
+
+    def named(self) -> dict[str, Agreement]:
+        """Return the comparisons over both halves, by name."""
+        with_truth = {} if self.to_truth is None else {"to_truth": self.to_truth}
+        return {"halves": self.halves, **with_truth, "crossed": self.mean_crossed}
+
+
+def score_poses(
+    entry: str,
+    origin: PoseOrigin,
+    truth: tuple[Poses, Poses],
+    poses: tuple[Poses, Poses],
+    prediction_type: PredictionType,
+    group: PointGroup,
+) -> PoseScores:
+    """Return the errors of poses and their summary rows.
+
+    Parameters
+    ----------
+    entry, origin : what the rows are labelled with
+    truth, poses : of half 0 and of half 1, in the same order
+    prediction_type : S2 is scored by viewing directions
+    group : symmetry up to which poses are the same
+    """
+    first, second = (
+        pose_errors(truth[half], poses[half], prediction_type, group) for half in (0, 1)
+    )
+    confidences = [truth[half].confidence for half in (0, 1)]
+    both = PoseErrors(
+        *(
+            np.concatenate([getattr(first, name), getattr(second, name)])
+            for name in ("angular_deg", "direction_deg", "shift_angst")
+        )
+    )
+    rows = [
+        *_pose_rows(entry, origin, "0", first, confidences[0]),
+        *_pose_rows(entry, origin, "1", second, confidences[1]),
+        *_pose_rows(entry, origin, ALL, both, np.concatenate(confidences)),
+    ]
+    return PoseScores((first, second), tuple(rows))
+
+
+def score_maps(
+    pair: MapPair, truth: MapPair, pixel_size_angst: float, mask: Volume | None
+) -> MapScores:
+    """Return the agreements of a pair of half maps, both maps of each masked or neither.
+
+    Parameters
+    ----------
+    pair : half maps to score
+    truth : half maps of the true poses
+    pixel_size_angst : [angstrom per voxel]
+    mask : multiplies every map; None for unmasked figures
+    """
+    return MapScores(
+        halves=compare_maps(pair.half0, pair.half1, pixel_size_angst, mask),
+        to_truth=None
+        if pair is truth
+        else compare_maps(truth.full, pair.full, pixel_size_angst, mask),
+        crossed=(
+            compare_maps(pair.half0, truth.half1, pixel_size_angst, mask),
+            compare_maps(pair.half1, truth.half0, pixel_size_angst, mask),
+        ),
+    )
+
+
+def map_rows(
+    entry: str,
+    origin: PoseOrigin,
+    scores: MapScores,
+    truth: MapScores,
+    ceiling: MapScores,
+    *,
+    masked: bool,
+) -> tuple[MetricRow, ...]:
+    """Return the rows of one kind of poses.
+
+    Parameters
+    ----------
+    entry, origin, masked : what the rows are labelled with
+    scores : agreements of these poses
+    truth : agreements of the true poses
+    ceiling : agreements of the true poses under the same weights, which the crossed differences
+        are measured from
+    """
+
+    def row(
+        half: str, metric: str, value: float, unit: str = "", direction: Direction = "max"
+    ) -> MetricRow:
+        return MetricRow(origin.value, entry, half, metric, masked, value, unit, direction)
+
+    comparisons = [(ALL, name, agreement) for name, agreement in scores.named().items()]
+    comparisons += [(str(half), "crossed", scores.crossed[half]) for half in (0, 1)]
+    rows = []
+    for half, name, agreement in comparisons:
+        rows.append(row(half, f"pcc_{name}", agreement.pcc))
+        rows += [
+            row(
+                half,
+                f"resolution_{name}_{_THRESHOLD_NAMES[threshold]}_angst",
+                value,
+                "angst",
+                "min",
+            )
+            for threshold, value in agreement.resolutions_angst().items()
+        ]
+    differences = [("_crossed", ceiling.mean_crossed, scores.mean_crossed)]
+    if scores.to_truth is not None:
+        differences.append(("", truth.halves, scores.to_truth))
+    for suffix, best, found in differences:
+        rows.append(row(ALL, f"delta_pcc{suffix}", delta_pcc(best, found), "", "min"))
+        rows.append(row(ALL, f"mean_delta_fsc{suffix}", mean_delta_fsc(best, found), "", "min"))
+        for threshold in FSC_THRESHOLDS:
+            metric = f"delta_resolution{suffix}_{_THRESHOLD_NAMES[threshold]}_angst"
+            loss_angst = delta_resolution_angst(best, found, threshold)
+            rows.append(row(ALL, metric, loss_angst, "angst", "min"))
+    return tuple(rows)
+
+
+def particle_table(
+    halves: tuple[PredictedHalf, PredictedHalf], errors: tuple[PoseErrors, PoseErrors]
+) -> pd.DataFrame:
+    """Return one row per particle, half 0 first, each half in the order of its star file.
+
+    Columns: id, half, rot_deg and tilt_deg of the true pose, angular_error_deg,
+    direction_error_deg, shift_error_angst, truth_confidence, predicted_confidence.
+    """
+    parts = []
+    for half in (0, 1):
+        angles_deg = rotation_to_euler(halves[half].truth.rotations)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "id": halves[half].table.ids,
+                    "half": half,
+                    "rot_deg": angles_deg[:, 0],
+                    "tilt_deg": angles_deg[:, 1],
+                    "angular_error_deg": errors[half].angular_deg,
+                    "direction_error_deg": errors[half].direction_deg,
+                    "shift_error_angst": errors[half].shift_angst,
+                    "truth_confidence": halves[half].truth.confidence,
+                    "predicted_confidence": halves[half].predicted.confidence,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _pose_rows(
+    entry: str, origin: PoseOrigin, half: str, errors: PoseErrors, confidence: FloatArray
+) -> list[MetricRow]:
+    summary = summarise(errors.angular_deg, confidence)
+    figures: list[tuple[str, float, str, Direction]] = [
+        ("mean_angular_error_deg", summary.mean_deg, "deg", "min"),
+        ("weighted_mean_angular_error_deg", summary.weighted_mean_deg, "deg", "min"),
+        ("median_angular_error_deg", summary.median_deg, "deg", "min"),
+        ("share_under_5_deg", summary.share_under_5_deg, "", "max"),
+        ("share_under_10_deg", summary.share_under_10_deg, "", "max"),
+        ("mean_direction_error_deg", float(errors.direction_deg.mean()), "deg", "min"),
+        ("shift_rmse_angst", shift_rmse_angst(errors.shift_angst), "angst", "min"),
+    ]
+    return [
+        MetricRow(origin.value, entry, half, metric, False, value, unit, direction)
+        for metric, value, unit, direction in figures
+    ]
