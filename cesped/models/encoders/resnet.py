@@ -1,0 +1,167 @@
+"""Residual networks (He et al., 2016) with torchvision's parameter names, so its weights load.
+
+torchvision itself is no dependency: its CPU wheel does not import beside every torch.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ...errors import CheckpointError, OptionError
+
+#: Blocks in each of the four stages, and whether they are bottlenecks.
+_DEPTHS = {
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+    "resnet152": ((3, 8, 36, 3), True),
+}
+
+#: ImageNet weights as torchvision publishes them; the name holds the start of the SHA-256.
+_IMAGENET_URLS = {
+    "resnet18": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+    "resnet34": "https://download.pytorch.org/models/resnet34-b627a593.pth",
+    "resnet50": "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+    "resnet101": "https://download.pytorch.org/models/resnet101-63fe2227.pth",
+    "resnet152": "https://download.pytorch.org/models/resnet152-394f9c45.pth",
+}
+
+RESNET_NAMES = tuple(_DEPTHS)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 3, stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, width, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `(B, width, h / stride, w / stride)` features of `(B, inputs, h, w)`."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """A 3 x 3 convolution between two 1 x 1 ones, the stride in the middle, and a shortcut."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = width * self.expansion
+        self.conv1 = _conv(inputs, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3, stride)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _conv(width, outputs, 1)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `(B, 4 width, h / stride, w / stride)` features of `(B, inputs, h, w)`."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+class ResNet(nn.Module):
+    """A residual network without its classifier.
+
+    Parameters
+    ----------
+    name : one of `RESNET_NAMES`
+
+    Raises
+    ------
+    OptionError
+        If the name is none of them.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in _DEPTHS:
+            raise OptionError(f"encoder {name!r}: use one of {', '.join(RESNET_NAMES)}")
+        counts, bottleneck = _DEPTHS[name]
+        block: Callable[[int, int, int], nn.Module] = Bottleneck if bottleneck else BasicBlock
+        expansion = Bottleneck.expansion if bottleneck else BasicBlock.expansion
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        inputs = 64
+        for stage, count in enumerate(counts):
+            width, stride = 64 << stage, 1 if stage == 0 else 2
+            blocks = [block(inputs, width, stride)]
+            inputs = width * expansion
+            blocks += [block(inputs, width, 1) for _ in range(count - 1)]
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.features = inputs
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return `(B, features, n / 32, n / 32)` maps of `(B, 3, n, n)` images.
+
+        Pixel `j` of the map looks at the image around pixel `32 j`: the middle `n // 2` of the
+        image is the middle `h // 2` of the map.
+        """
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
+        return x
+
+
+def load_encoder_weights(encoder: ResNet, name: str, weights: str) -> None:
+    """Load weights with torchvision's names into `encoder`; a classifier in them is left out.
+
+    Parameters
+    ----------
+    encoder : the network, changed in place
+    name : its name
+    weights : path of a state dictionary, or `imagenet` to download torchvision's published one
+        into torch's cache, its checksum verified
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read or holds other parameters.
+    """
+    if weights == "imagenet":
+        state = torch.hub.load_state_dict_from_url(
+            _IMAGENET_URLS[name], map_location="cpu", check_hash=True, weights_only=True
+        )
+    else:
+        try:
+            state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen types here; all mean the same
+            raise CheckpointError(
+                f"encoder weights {weights} cannot be read ({error}); give a state dictionary "
+                "saved by torch.save, or `imagenet`"
+            ) from error
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"encoder weights {weights} are not those of {name}: {error}") from error
