@@ -1,0 +1,71 @@
+"""One command of the program: its function, its name and the examples under its help."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+HELP_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+BENCHMARK_DIR_HELP = (
+    "Folder of the benchmark entries; else CESPED_BENCHMARK_DIR, else your data folder."
+)
+
+BenchmarkDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--benchmarkDir",
+        "-b",
+        metavar="DIR",
+        help=BENCHMARK_DIR_HELP,
+    ),
+]
+
+Halfset = Annotated[
+    int, typer.Option("--halfset", "-p", min=0, max=1, help="Which half of the entry: 0 or 1.")
+]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A function with typer annotations, and how it is offered.
+
+    Attributes
+    ----------
+    function : its docstring is the help text.
+    name : the word after `cesped`.
+    examples : command lines, one per line, shown under the help.
+    open_options : True if options that are not declared reach the function's context.
+    """
+
+    function: Callable[..., None]
+    name: str
+    examples: str
+    open_options: bool = False
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Offer this command in `app`."""
+        settings = dict(HELP_SETTINGS)
+        if self.open_options:
+            settings |= {"allow_extra_args": True, "ignore_unknown_options": True}
+        lines = inspect.cleandoc(self.examples)
+        app.command(
+            self.name,
+            help=inspect.cleandoc(self.function.__doc__ or ""),
+            epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines.splitlines()),
+            context_settings=settings,
+        )(self.function)
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """Return a typer program with this package's habits: plain help, no shell completion."""
+    return typer.Typer(
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=HELP_SETTINGS,
+        **settings,
+    )

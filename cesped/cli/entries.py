@@ -1,0 +1,153 @@
+"""`cesped list`, `add` and `show`: the entries on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..vocabulary import CtfCorrection
+from .command import BenchmarkDir, Command, Halfset
+
+
+def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
+    """List the entries on this machine.
+
+    Shown are name, half, number of particles, box, pixel size, symmetry and mask. A model is scored on an entry when both of its halves are there.
+    """
+    from ..data.conventions import read_particle_table
+    from ..data.store import EntryStore
+
+    store = EntryStore(benchmark_dir)
+    found = store.list()
+    print(f"Entries in {store.benchmark_dir}:")
+    if not found:
+        print("  none yet; `cesped demo` makes one, `cesped add` adds your own")
+        return
+    print(f"  {'entry':<24}{'half':>4}{'particles':>11}{'box':>6}{'Å/px':>8}  symmetry  mask")
+    for target, halfset in found:
+        half = store.locate(target, halfset)
+        table = read_particle_table(half.star_path, half.root_dir, check_images=False)
+        mask = "yes" if half.mask_path else "no"
+        print(
+            f"  {target:<24}{halfset:>4}{len(table):>11,}{table.image_size:>6}"
+            f"{table.sampling_rate:>8.3f}  {half.symmetry:<8}  {mask}"
+        )
+
+
+def add(
+    star: Annotated[Path, typer.Argument(help="Star file of particles with known poses.")],
+    name: Annotated[str, typer.Option("--name", "-n", help="Name of the entry.")],
+    halfset: Halfset,
+    symmetry: Annotated[
+        str, typer.Option("--symmetry", "-s", help="Point group as RELION names it: C1, D2, O, ...")
+    ],
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            "-r",
+            metavar="DIR",
+            help="Folder that the star file's image names start from, such as the RELION "
+            "project; the star file's own folder if left out.",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", metavar="MRC", help="Mask for comparing maps.")
+    ] = None,
+    copy_images: Annotated[
+        bool, typer.Option("--copy-images", help="Copy the images instead of pointing to them.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the half if it exists.")] = False,
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Make a half of an entry out of your own particles.
+
+    Call it twice, with --halfset 0 and --halfset 1 and a star file for each: two halves that
+    share no particle, with poses you trust. Every image is checked before anything is written.
+    """
+    from ..data.store import EntryStore
+    from .progress_bar import make_progress
+
+    half = EntryStore(benchmark_dir).add(
+        star,
+        root,
+        name,
+        halfset,
+        symmetry,
+        mask,
+        copy_images=copy_images,
+        force=force,
+        progress=make_progress(),
+    )
+    print(f"Added half {half.halfset} of entry {half.target}, symmetry {half.symmetry}:")
+    print(f"  {half.star_path}")
+
+
+def show(
+    target: Annotated[str, typer.Argument(help="Name of the entry.")],
+    halfset: Halfset = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PNG", help="Picture to write; else TARGET_HALF.png."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-k", help="Number of particles.")] = 8,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Resize the prepared images to this box.")
+    ] = None,
+    crop: Annotated[
+        float, typer.Option("--crop", help="Share of the box cut off before resizing.")
+    ] = 0.25,
+    ctf_correction: Annotated[
+        CtfCorrection, typer.Option("--ctf-correction", help="What is done about the CTF.")
+    ] = CtfCorrection.PHASE_FLIP,
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Draw some particles of an entry into a PNG picture.
+
+    Each is shown raw, and as a model gets it. Prepared images are corrected for the CTF, normalised by their background, cropped and
+    resized. Contrast is stretched in each picture by itself.
+    """
+    from ..data.conventions import read_particle_table
+    from ..data.preprocessing import PreprocessingOptions
+    from ..data.store import EntryStore
+    from ..workflows.gallery import show_particles
+
+    half = EntryStore(benchmark_dir).locate(target, halfset)
+    options = PreprocessingOptions(
+        image_size=image_size, ctf_correction=ctf_correction, crop_fraction=crop
+    )
+    written = show_particles(
+        read_particle_table(half.star_path, half.root_dir),
+        out or Path(f"{half.target}_{half.halfset}.png"),
+        options,
+        count=count,
+    )
+    print(f"Wrote {written}")
+
+
+COMMANDS = (
+    Command(
+        list_entries,
+        "list",
+        """
+        cesped list
+        cesped list --benchmarkDir /data/cesped
+        """,
+    ),
+    Command(
+        add,
+        "add",
+        """
+        cesped add half0.star --name mine --halfset 0 --symmetry C1 --root relion_project/
+        cesped add half1.star --name mine --halfset 1 --symmetry C1 --root relion_project/
+        """,
+    ),
+    Command(
+        show,
+        "show",
+        """
+        cesped show DEMO --halfset 0
+        cesped show mine --halfset 1 --count 16 --image-size 128 --out mine.png
+        """,
+    ),
+)

@@ -1,0 +1,153 @@
+"""`cesped train` and `infer`: learn on one half, predict the other; published flags work too."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import OptionError
+from .command import BENCHMARK_DIR_HELP, Command
+
+Target = Annotated[
+    str, typer.Option("--target", "--data.targetName", metavar="NAME", help="Name of the entry.")
+]
+Halfset = Annotated[
+    int, typer.Option("--halfset", "--data.halfset", min=0, max=1, help="Which half: 0 or 1.")
+]
+BenchmarkDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--benchmarkDir", "--data.benchmarkDir", "-b", metavar="DIR", help=BENCHMARK_DIR_HELP
+    ),
+]
+
+
+def train(
+    context: typer.Context,
+    target: Target,
+    halfset: Halfset,
+    outdir: Annotated[
+        Path,
+        typer.Option(
+            "--outdir",
+            "--trainer.default_root_dir",
+            metavar="DIR",
+            help="Folder for checkpoints, logs and predictions.",
+        ),
+    ],
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", metavar="NAME|YAML", help="demo, small, paper, or a YAML file."),
+    ] = "small",
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", metavar="YAML", help="Settings that differ from the recipe."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--ckpt_path", metavar="CKPT", help="Go on from this checkpoint."),
+    ] = None,
+    skip_other_half: Annotated[
+        bool,
+        typer.Option("--skip_other_half_inference", help="Do not predict the other half after."),
+    ] = False,
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Train on one half of an entry and predict the other.
+
+    Run again in the same folder, a stopped training goes on from its last checkpoint. The
+    predictions are written to DIR/predictions_H.star, H being the other half.
+
+    Every setting of the recipe can be given as an option by its dotted name, as in
+    --optimizer.lr 1e-4 --trainer.max_epochs 50; a wrong name is answered with the nearest one.
+    """
+    from ..workflows.learning import train_and_predict
+    from .progress_bar import make_progress
+
+    outcome = train_and_predict(
+        target,
+        halfset,
+        outdir,
+        recipe,
+        overrides=dotted_options(context.args),
+        config_files=config or [],
+        checkpoint=checkpoint,
+        predict_other_half=not skip_other_half,
+        benchmark_dir=benchmark_dir,
+        progress=make_progress(),
+    )
+    print(f"Checkpoint:  {outcome.checkpoint}")
+    if outcome.predictions is not None:
+        print(f"Predictions: {outcome.predictions}")
+
+
+def infer(
+    target: Target,
+    halfset: Halfset,
+    checkpoint: Annotated[
+        Path, typer.Option("--ckpt_path", metavar="CKPT", help="Model, trained on the other half.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--outFname", "--out", "-o", metavar="STAR", help="Star file to write.")
+    ],
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Predict the poses of one half with a trained model.
+
+    The star file holds the entry's particles with the predicted angles, and the model's
+    confidence as rlnParticleFigureOfMerit.
+    """
+    from ..inference.predict import predict_half
+    from .progress_bar import make_progress
+
+    written = predict_half(
+        checkpoint, target, halfset, out, benchmark_dir, progress=make_progress()
+    )
+    print(f"Wrote {written}")
+
+
+def dotted_options(words: list[str]) -> dict[str, str]:
+    """Return `--section.key value` and `--section.key=value` words as a dictionary.
+
+    Raises
+    ------
+    OptionError
+        If a word is no such option, or its value is missing.
+    """
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or "." not in name:
+            raise OptionError(
+                f"{word!r} is not an option; recipe settings are written --section.key value"
+            )
+        if not equals:
+            following = next(rest, None)
+            if following is None or following.startswith("--"):
+                raise OptionError(f"{name} has no value; write {name} VALUE")
+            value = following
+        found[name.removeprefix("--")] = value
+    return found
+
+
+COMMANDS = (
+    Command(
+        train,
+        "train",
+        """
+        cesped train --target DEMO --halfset 0 --outdir runs/half0 --recipe demo
+        cesped train --target mine --halfset 0 --outdir runs/mine0 --optimizer.lr 5e-4
+        python -m cesped.trainEntry --data.targetName mine --data.halfset 0
+            --trainer.default_root_dir runs/mine0      is the same command
+        """,
+        open_options=True,
+    ),
+    Command(
+        infer,
+        "infer",
+        """
+        cesped infer --target DEMO --halfset 1 --ckpt_path runs/half0/best.ckpt --out preds_1.star
+        """,
+    ),
+)

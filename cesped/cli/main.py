@@ -1,0 +1,115 @@
+"""The console program `cesped`: finds the command, runs it, turns errors into exit codes."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..errors import CespedError
+from . import demo, entries, learning, maps, published, scoring
+from .command import Command, new_app
+
+INTRODUCTION = """
+Benchmark of supervised particle pose estimation in cryo-EM.
+
+A benchmark entry is a set of particle images with known poses, in two halves. A model learns
+on one half and predicts the poses of the other, and the converse; the maps reconstructed from
+the predicted poses are then compared with the maps from the known ones.
+
+\b
+Start here:
+  cesped demo      the whole job on a small embedded entry
+  cesped list      the entries on this machine
+  cesped add       make an entry of your own particles
+"""
+
+EPILOG = """
+Entries live in the folder named by --benchmarkDir, else by the environment variable
+CESPED_BENCHMARK_DIR, else in your user data folder. `cesped COMMAND --help` shows examples.
+
+Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 interrupted.
+"""
+
+COMMANDS: tuple[Command, ...] = (
+    *demo.COMMANDS,
+    *entries.COMMANDS,
+    *learning.COMMANDS,
+    *scoring.COMMANDS,
+    *maps.COMMANDS,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("cesped"))
+        raise typer.Exit
+
+
+def _common_options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of errors; may stand anywhere.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    del debug, version  # both are acted on before this is called
+
+
+app = new_app(name="cesped", no_args_is_help=True)
+app.callback(help=INTRODUCTION, epilog=EPILOG)(_common_options)
+for _command in COMMANDS:
+    _command.add_to(app)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line of `cesped` and return its exit code.
+
+    Parameters
+    ----------
+    args : the words after the program's name; those of this process if None.
+
+    Returns
+    -------
+    0 when done, 1 after an error of `cesped.errors` (its message is on standard error),
+    2 after wrong usage, 130 when interrupted.
+    """
+    return _run_app(app, "cesped", args)
+
+
+def face(program: str, name: str, args: Sequence[str] | None = None) -> int:
+    """Run the command `name` as `python -m <program>`, one of the papers' module names."""
+    single = new_app()
+    next(command for command in COMMANDS if command.name == name).add_to(single)
+    return _run_app(single, f"python -m {program}", args)
+
+
+def particles_dataset_face(args: Sequence[str] | None = None) -> int:
+    """Run `python -m cesped.particlesDataset`, whose commands have names of their own."""
+    return _run_app(published.app, "python -m cesped.particlesDataset", args)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())
+
+
+def _run_app(program: typer.Typer, name: str, args: Sequence[str] | None) -> int:
+    given = list(sys.argv[1:] if args is None else args)
+    words = [word for word in given if word != "--debug"]
+    try:
+        typer.main.get_command(program).main(args=words, prog_name=name)
+    except SystemExit as stop:  # how click and typer of every version report the exit code
+        return stop.code if isinstance(stop.code, int) else 1
+    except CespedError as error:
+        if len(words) < len(given):
+            raise
+        print(f"{name}: error: {error}", file=sys.stderr)
+        return 1
+    return 0

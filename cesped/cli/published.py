@@ -1,0 +1,79 @@
+"""The commands of `python -m cesped.particlesDataset`, with their published names and flags."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .command import BenchmarkDir, Command, Halfset, new_app
+from .entries import add, list_entries, show
+
+TargetName = Annotated[str, typer.Option("--targetName", "-t", help="Name of the entry.")]
+
+
+def add_entry(
+    star: Annotated[Path, typer.Option("--starFname", help="Star file with known poses.")],
+    root: Annotated[
+        Path, typer.Option("--particlesRootDir", help="Folder that image names start from.")
+    ],
+    name: Annotated[str, typer.Option("--newTargetName", help="Name of the new entry.")],
+    halfset: Halfset,
+    symmetry: Annotated[str, typer.Option("--symmetry", help="Point group: C1, D2, O, ...")],
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Make a half of an entry out of your own particles (`cesped add` has more options)."""
+    add(star, name, halfset, symmetry, root=root, benchmark_dir=benchmark_dir)
+
+
+def visualize(
+    target: TargetName,
+    halfset: Halfset = 0,
+    image_size: Annotated[
+        int | None, typer.Option("--image_size", "-s", help="Box of the prepared images [px].")
+    ] = None,
+    crop: Annotated[
+        float,
+        typer.Option("--image_size_factor_for_crop", "-c", help="Share of the box cut off."),
+    ] = 0.25,
+    phase_flip: Annotated[
+        bool, typer.Option("--phase_flippling", "-f", help="Flip the phases that the CTF turned.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="PNG to write.")] = None,
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Draw some particles into a PNG file (no window is opened; `cesped show` has more options)."""
+    from ..vocabulary import CtfCorrection
+
+    show(
+        target,
+        halfset,
+        out,
+        image_size=image_size,
+        crop=crop,
+        ctf_correction=CtfCorrection.PHASE_FLIP if phase_flip else CtfCorrection.NONE,
+        benchmark_dir=benchmark_dir,
+    )
+
+
+app = new_app(
+    no_args_is_help=True,
+    help="Entries of the benchmark, under the published command names.",
+    epilog="The Python class of the same name is cesped.ParticlesDataset.",
+)
+for _command in (
+    Command(list_entries, "list_entries", "python -m cesped.particlesDataset list_entries"),
+    Command(
+        add_entry,
+        "add_entry",
+        """
+        python -m cesped.particlesDataset add_entry --newTargetName mine -p 0 --symmetry C1
+            --starFname half0.star --particlesRootDir relion_project/
+        """,
+    ),
+    Command(
+        visualize,
+        "visualize",
+        "python -m cesped.particlesDataset visualize -t DEMO -p 0",
+    ),
+):
+    _command.add_to(app)

@@ -1,0 +1,131 @@
+"""`cesped evaluate`: score two star files of predictions; the flags are the published ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..vocabulary import Backend, PredictionType
+from .command import BenchmarkDir, Command
+
+
+def evaluate(
+    target: Annotated[
+        str, typer.Option("--targetName", "-t", metavar="NAME", help="Name of the entry.")
+    ],
+    half0: Annotated[
+        Path,
+        typer.Option("--half0PredsFname", metavar="STAR", help="Predicted poses of half 0."),
+    ],
+    half1: Annotated[
+        Path,
+        typer.Option("--half1PredsFname", metavar="STAR", help="Predicted poses of half 1."),
+    ],
+    prediction_type: Annotated[
+        PredictionType,
+        typer.Option(
+            "--predictionType",
+            help="What was predicted: viewing directions (S2), orientations (SO3), or "
+            "orientations and shifts (SO3xR2). The rest is taken from the known poses.",
+        ),
+    ],
+    outdir: Annotated[
+        Path, typer.Option("--outdir", metavar="DIR", help="Folder for score, maps and report.")
+    ] = Path("evaluation"),
+    use_pred_confidence: Annotated[
+        bool,
+        typer.Option(
+            "--usePredConfidence/--NOT_usePredConfidence",
+            help="Weight particles by rlnParticleFigureOfMerit of the predictions.",
+        ),
+    ] = True,
+    use_gt_mask: Annotated[
+        bool,
+        typer.Option(
+            "--use_gt_mask/--NOT_use_gt_mask",
+            help="Compare maps inside the mask, where the entry has one.",
+        ),
+    ] = True,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--maskFname", metavar="MRC", help="Mask to use instead of the entry's."),
+    ] = None,
+    ignore_symmetry: Annotated[
+        bool,
+        typer.Option("--ignore_symmetry", help="Score and reconstruct as if there was none."),
+    ] = False,
+    n_cpus: Annotated[int, typer.Option("--n_cpus", min=1, help="Processor cores to use.")] = 2,
+    rm_prev_reconstructions: Annotated[
+        bool,
+        typer.Option(
+            "--rm_prev_reconstructions/--NOT_rm_prev_reconstructions",
+            help="Compute all again, or keep a score in --outdir made from the very same files.",
+        ),
+    ] = True,
+    backend: Annotated[
+        Backend | None,
+        typer.Option(
+            "--backend",
+            help="Program that reconstructs; native, or relion if one of its options is given.",
+        ),
+    ] = None,
+    relion_bin_dir: Annotated[
+        str | None,
+        typer.Option("--relionBinDir", metavar="DIR", help="Where RELION's programs are."),
+    ] = None,
+    mpirun: Annotated[
+        str | None,
+        typer.Option("--mpirun", metavar="COMMAND", help="Launcher of RELION's processes."),
+    ] = None,
+    container: Annotated[
+        str | None,
+        typer.Option("--relionSingularity", metavar="SIF", help="Container image that has RELION."),
+    ] = None,
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Score the predicted poses of both halves of an entry.
+
+    Each half's star file must hold the predictions of a model that learned on the other half,
+    with the particle names (rlnImageName) of the entry, in any order. Writes metrics.json,
+    the maps, and report.html, which explains every figure.
+    """
+    from ..workflows.scoring import REPORT_NAME, ScoringOptions, choose_backend, score_predictions
+    from .progress_bar import make_progress
+    from .score_table import print_score
+
+    options = ScoringOptions(
+        prediction_type=prediction_type,
+        use_pred_confidence=use_pred_confidence,
+        use_mask=use_gt_mask,
+        mask=mask,
+        ignore_symmetry=ignore_symmetry,
+        backend=choose_backend(backend, relion_bin_dir, mpirun, container),
+        threads=n_cpus,
+        relion_bin_dir=relion_bin_dir,
+        mpirun=mpirun,
+        container=container,
+    )
+    result = score_predictions(
+        target,
+        (half0, half1),
+        outdir,
+        options,
+        benchmark_dir=benchmark_dir,
+        reuse=not rm_prev_reconstructions,
+        progress=make_progress(),
+    )
+    print_score(result)
+    print(f"Report: {(outdir / REPORT_NAME).resolve()}")
+
+
+COMMANDS = (
+    Command(
+        evaluate,
+        "evaluate",
+        """
+        cesped evaluate --predictionType SO3 --targetName DEMO --outdir evaluation/
+            --half0PredsFname demo/predictions_0.star --half1PredsFname demo/predictions_1.star
+        python -m cesped.evaluateEntry ...   is the same command
+        """,
+    ),
+)

@@ -1,0 +1,91 @@
+"""Sheets to draw on: one style for all figures, and the ways they leave the program."""
+
+import base64
+import functools
+import html
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from ..errors import MissingExtraError
+from ..io.files import write_bytes_atomic
+from .palette import GREY, INK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PNG_DPI = 150
+_STYLE: dict[str, Any] = {
+    "font.size": 10.5,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11.5,
+    "svg.hashsalt": "cesped",  # the same evaluation writes the same bytes
+}
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Let `draw` work in the style of the package, whatever the user's own matplotlib style is.
+
+    The decorated function raises `MissingExtraError` if matplotlib is not installed.
+    """
+
+    @functools.wraps(draw)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            import matplotlib
+        except ImportError as error:
+            raise MissingExtraError(
+                "figures need matplotlib; install it with: pip install 'cesped[plots]'"
+            ) from error
+        with matplotlib.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+def new_figure(width_inch: float, height_inch: float) -> "Figure":
+    """Return an empty figure that no window system and no global state knows of."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inch, height_inch), layout="constrained")
+
+
+def svg_element(figure: "Figure", description: str) -> str:
+    """Return an `<img>` that holds `figure` as SVG; `description` is read to blind readers."""
+    return _element(_saved(figure, format="svg", metadata={"Date": None}), "svg+xml", description)
+
+
+def png_element(figure: "Figure", description: str) -> str:
+    """Return an `<img>` that holds `figure` as PNG; `description` is read to blind readers."""
+    return _element(_saved(figure, format="png", dpi=_PNG_DPI), "png", description)
+
+
+def write_png(figure: "Figure", path: str | os.PathLike[str]) -> Path:
+    """Write `figure` to `path` as PNG and return the path."""
+    target = Path(path)
+    write_bytes_atomic(target, _saved(figure, format="png", dpi=_PNG_DPI))
+    return target
+
+
+@styled
+def _saved(figure: "Figure", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, **options)
+    return buffer.getvalue()
+
+
+def _element(data: bytes, kind: str, description: str) -> str:
+    encoded = base64.b64encode(data).decode("ascii")
+    return f'<img src="data:image/{kind};base64,{encoded}" alt="{html.escape(description)}">'

@@ -1,0 +1,188 @@
+"""What each figure of a score means, in words for readers who know no cryo-EM."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """A figure of the score.
+
+    Attributes
+    ----------
+    label : short name for tables.
+    unit : "°", "Å", "%" or nothing.
+    meaning : one or two sentences.
+    decimals : digits shown after the point.
+    scale : factor from the stored value to the shown one (100 for a share shown in %).
+    """
+
+    label: str
+    unit: str
+    meaning: str
+    decimals: int = 3
+    scale: float = 1.0
+
+    def show(self, value: float) -> str:
+        """Return `value` as text with its unit; a dash if there is no such value."""
+        if value != value:  # NaN: the figure does not exist here
+            return "–"
+        text = f"{value * self.scale:.{self.decimals}f}"
+        return text + (self.unit if self.unit in ("°", "") else f" {self.unit}")
+
+
+#: Figures about single particles, in the order of the table.
+POSE_TERMS: dict[str, Term] = {
+    "mean_angular_error_deg": Term(
+        "mean angular error (MAnE)",
+        "°",
+        "By how many degrees a predicted orientation must be turned to reach the known one, "
+        "averaged over the particles. Turns that the particle's symmetry makes invisible are free.",
+        2,
+    ),
+    "weighted_mean_angular_error_deg": Term(
+        "weighted mean (wMAnE)",
+        "°",
+        "The same mean, where particles whose known pose is more certain count more.",
+        2,
+    ),
+    "median_angular_error_deg": Term(
+        "median angular error",
+        "°",
+        "Half of the particles have a smaller error. A few far-off particles do not move it.",
+        2,
+    ),
+    "share_under_5_deg": Term(
+        "placed within 5°", "%", "Share of the particles with an error under 5 degrees.", 1, 100
+    ),
+    "share_under_10_deg": Term(
+        "placed within 10°", "%", "Share of the particles with an error under 10 degrees.", 1, 100
+    ),
+    "mean_direction_error_deg": Term(
+        "mean error of the viewing direction",
+        "°",
+        "The error of the side from which the particle is seen, whatever its turn in the picture.",
+        2,
+    ),
+    "shift_rmse_angst": Term(
+        "shift error (RMSE)",
+        "Å",
+        "By how much the predicted centre of the particle misses the known one.",
+        2,
+    ),
+}
+
+_TO_TRUTH = "the map from predicted poses and the map from known poses"
+_HALVES = "the maps of the two halves of the data, which share no particle"
+_CROSSED = (
+    "the map of one half from predicted poses and the map of the other half from known poses: "
+    "they share no noise"
+)
+_COARSE = "where their agreement falls under"
+
+
+def _map_terms(name: str, label: str, maps: str) -> dict[str, Term]:
+    return {
+        f"pcc_{name}": Term(
+            f"map correlation, {label}", "", f"Pearson correlation of {maps}; 1 is identical.", 4
+        ),
+        f"resolution_{name}_0143_angst": Term(
+            f"resolution at 0.143, {label}",
+            "Å",
+            f"The finest detail common to {maps}: {_COARSE} 0.143.",
+            2,
+        ),
+        f"resolution_{name}_05_angst": Term(
+            f"resolution at 0.5, {label}", "Å", f"The detail size of {maps}, {_COARSE} one half.", 2
+        ),
+    }
+
+
+def _difference_terms(suffix: str, label: str, found: str, best: str) -> dict[str, Term]:
+    lost = f"what the poses cost: {best}, less {found}"
+    gained = f"Detail that the poses cost: {found}, less {best}"
+    return {
+        f"delta_pcc{suffix}": Term(f"ΔPCC{label}", "", f"Correlation, {lost}.", 4),
+        f"mean_delta_fsc{suffix}": Term(
+            f"mean ΔFSC{label}", "", f"FSC averaged over the shells, {lost}.", 4
+        ),
+        f"delta_resolution{suffix}_0143_angst": Term(
+            f"ΔFSCR at 0.143{label}", "Å", f"{gained}, at FSC 0.143.", 2
+        ),
+        f"delta_resolution{suffix}_05_angst": Term(
+            f"ΔFSCR at 0.5{label}", "Å", f"{gained}, at FSC 0.5.", 2
+        ),
+    }
+
+
+#: Figures about the reconstructed maps, in the order of the table.
+MAP_TERMS: dict[str, Term] = {
+    **_map_terms("to_truth", "prediction against truth", _TO_TRUTH),
+    **_map_terms("crossed", "prediction against the other half's truth", _CROSSED),
+    **_map_terms("halves", "half against half", _HALVES),
+    **_difference_terms("", "", "prediction against truth", "the two truth halves"),
+    **_difference_terms(
+        "_crossed",
+        ", no shared noise",
+        "prediction against the other half's truth",
+        "the truth, weighted alike, against the other half's",
+    ),
+}
+
+#: The keys of the published program's `metrics.json`, spelled as there.
+PUBLISHED_TERMS: dict[str, Term] = {
+    "meanAngularError": Term("meanAngularError", "°", "Mean angular error (MAnE).", 3),
+    "wMeanAngularError": Term(
+        "wMeanAngularError", "°", "MAnE weighted by the confidence of the known poses.", 3
+    ),
+    "shiftsRMSE": Term("shiftsRMSE", "Å", "Root mean square error of the shifts.", 3),
+    "GT_correlation": Term("GT_correlation", "", "Correlation of the two truth half maps.", 4),
+    "GT_resolution0143": Term(
+        "GT_resolution0143", "Å", "Resolution of the truth half maps at 0.143.", 2
+    ),
+    "GT_resolution05": Term("GT_resolution05", "Å", "Resolution of the truth half maps at 0.5.", 2),
+    "half2half_resolution": Term(
+        "half2half_resolution", "Å", "Resolution of the predicted half maps at 0.143.", 2
+    ),
+    "half2half_resolution05": Term(
+        "half2half_resolution05", "Å", "Resolution of the predicted half maps at 0.5.", 2
+    ),
+    "half2half_correlation": Term(
+        "half2half_correlation", "", "Correlation of the predicted half maps.", 4
+    ),
+    "mapVsGT_correlaton_masked": Term(
+        "mapVsGT_correlaton_masked", "", "Correlation of prediction and truth inside the mask.", 4
+    ),
+    "mapVsGT_correlaton_unmasked": Term(
+        "mapVsGT_correlaton_unmasked", "", "Correlation of prediction and truth, whole box.", 4
+    ),
+    "mapVsGT_resolution": Term(
+        "mapVsGT_resolution", "Å", "Resolution of prediction against truth at 0.143.", 2
+    ),
+    "mapVsGT_resolution05": Term(
+        "mapVsGT_resolution05", "Å", "Resolution of prediction against truth at 0.5.", 2
+    ),
+    "mapVsGT_correlaton_diff_masked": Term(
+        "mapVsGT_correlaton_diff_masked", "", "ΔPCC, both inside the mask.", 4
+    ),
+    "mapVsGT_correlaton_diff": Term(
+        "mapVsGT_correlaton_diff", "", "ΔPCC, both over the whole box.", 4
+    ),
+}
+
+#: Words of the field that the page uses.
+WORDS: dict[str, str] = {
+    "particle": "One picture of one molecule, frozen in ice, seen from an unknown side and very "
+    "noisy. A data set has 10⁴ to 10⁶ of them.",
+    "pose": "How the molecule lies in the picture: three angles (orientation) and a shift. "
+    "Known here from a classical refinement, or exactly where the pictures are simulated.",
+    "half": "The particles are dealt into two halves. A model that learned on one half predicts "
+    "the other one only, so that no particle is scored by a model that has seen it.",
+    "map": "The three-dimensional density of the molecule, computed from all particles and their "
+    "poses. Wrong poses blur it.",
+    "FSC": "Fourier shell correlation: how well two maps agree, from coarse detail (left) to fine "
+    "detail (right). 1 is perfect; noise gives 0.",
+    "resolution": "The detail size [Å, 0.1 nm] at which the FSC falls under a threshold: 0.143 by "
+    "custom between half maps, 0.5 against a reference. Smaller is better.",
+    "mask": "A soft-edged region that holds the molecule. Inside it the solvent's noise does not "
+    "count, so figures with and without it must not be compared.",
+}

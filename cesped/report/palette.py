@@ -1,0 +1,9 @@
+"""Colours and line styles that colour-blind readers and grey printers can tell apart."""
+
+#: Okabe and Ito's set (https://jfly.uni-koeln.de/color), without yellow, too pale on white.
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+ORANGE, SKY, PURPLE = "#E69F00", "#56B4E9", "#CC79A7"
+INK, GREY, PALE = "#1c2833", "#6b7785", "#dfe4ea"
+
+#: One meaning each, in every figure of a report.
+TRUTH, PREDICTION, RANDOM = BLUE, VERMILLION, GREY

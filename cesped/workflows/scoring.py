@@ -1,0 +1,162 @@
+"""Score two star files of predictions and write the page that shows it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..progress import SILENT, Progress
+from ..vocabulary import Backend, PredictionType
+from .steps import run_once
+
+if TYPE_CHECKING:
+    from ..evaluation.results import EvaluationResult
+
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How predictions are scored; the names of the published program in brackets.
+
+    Attributes
+    ----------
+    prediction_type : which part of the poses was predicted (predictionType).
+    use_pred_confidence : weight particles by their predicted confidence (usePredConfidence).
+    use_mask : compare maps inside the mask of the entry or of `mask` (use_gt_mask).
+    mask : mask file that replaces the entry's (maskFname).
+    ignore_symmetry : score and reconstruct without the entry's symmetry (ignore_symmetry).
+    backend : program that reconstructs.
+    threads : processor cores to use (n_cpus).
+    relion_bin_dir, mpirun, container : where RELION is; see `make_reconstructor`.
+    """
+
+    prediction_type: PredictionType = PredictionType.SO3
+    use_pred_confidence: bool = True
+    use_mask: bool = True
+    mask: Path | None = None
+    ignore_symmetry: bool = False
+    backend: Backend = Backend.NATIVE
+    threads: int | None = None
+    relion_bin_dir: str | None = None
+    mpirun: str | None = None
+    container: str | None = None
+
+
+def choose_backend(backend: Backend | str | None, *relion_options: str | None) -> Backend:
+    """Return `backend`; if it is left open, RELION when one of its options is given, else native.
+
+    The published program had RELION only: a command line that says where RELION is means it.
+
+    Raises
+    ------
+    OptionError
+        If there is no such backend.
+    """
+    if backend is not None:
+        return Backend.parse(backend)
+    return Backend.RELION if any(relion_options) else Backend.NATIVE
+
+
+def score_predictions(
+    target: str,
+    predictions: tuple[str | os.PathLike[str], str | os.PathLike[str]],
+    outdir: str | os.PathLike[str],
+    options: ScoringOptions | None = None,
+    *,
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    reuse: bool = False,
+    progress: Progress = SILENT,
+) -> "EvaluationResult":
+    """Evaluate an entry and write `metrics.json`, the maps and `report.html` into `outdir`.
+
+    Parameters
+    ----------
+    target : name of the entry.
+    predictions : star files with the predicted poses of half 0 and of half 1.
+    outdir : folder for everything that is written.
+    options : how to score; the defaults when None.
+    benchmark_dir : folder of the entries; see `cesped.data.store.default_benchmark_dir`.
+    reuse : keep the score that is there if it was made from the very same things.
+
+    Raises
+    ------
+    EntryNotFoundError, StarFileError, MetadataError, IdMismatchError
+        If entry or predictions are missing, unreadable or not of the same particles.
+    ProgramNotFoundError, ProgramError
+        If RELION was chosen and is missing, or fails.
+    """
+    from ..evaluation.outputs import read_result
+
+    chosen = options or ScoringOptions()
+    folder = Path(outdir)
+    scored: list[EvaluationResult] = []
+    run_once(
+        folder / REPORT_NAME,  # written last
+        _made_from(target, predictions, chosen, benchmark_dir) if reuse else None,
+        lambda: scored.append(
+            _evaluate_and_report(target, predictions, folder, chosen, benchmark_dir, progress)
+        ),
+    )
+    return scored[0] if scored else read_result(folder)
+
+
+def _evaluate_and_report(
+    target: str,
+    predictions: tuple[str | os.PathLike[str], str | os.PathLike[str]],
+    folder: Path,
+    options: ScoringOptions,
+    benchmark_dir: str | os.PathLike[str] | None,
+    progress: Progress,
+) -> "EvaluationResult":
+    from ..evaluation.entry import evaluate_entry
+    from ..reconstruction.protocol import make_reconstructor
+    from ..report.html import write_report
+
+    result = evaluate_entry(
+        target,
+        *predictions,
+        options.prediction_type,
+        use_pred_confidence=options.use_pred_confidence,
+        benchmark_dir=benchmark_dir,
+        mask=options.mask,
+        use_mask=options.use_mask,
+        reconstructor=make_reconstructor(
+            options.backend,
+            bin_dir=options.relion_bin_dir,
+            mpirun=options.mpirun,
+            n_processes=options.threads or 1,
+            container=options.container,
+        ),
+        outdir=folder,
+        ignore_symmetry=options.ignore_symmetry,
+        threads=options.threads,
+        progress=progress,
+    )
+    with progress.task("writing the report", 1) as advance:
+        write_report(result, folder / REPORT_NAME)
+        advance(1)
+    return result
+
+
+def _made_from(
+    target: str,
+    predictions: tuple[str | os.PathLike[str], str | os.PathLike[str]],
+    options: ScoringOptions,
+    benchmark_dir: str | os.PathLike[str] | None,
+) -> dict[str, object]:
+    from ..data.store import EntryStore
+    from ..evaluation.stamps import package_version, sha256_of_file
+
+    store = EntryStore(benchmark_dir)
+    halves = [store.locate(target, half) for half in (0, 1)]
+    mask = options.mask or halves[0].mask_path
+    return {
+        "target": target,
+        "entry": [sha256_of_file(half.star_path) for half in halves],
+        "symmetry": [half.symmetry for half in halves],
+        "mask": sha256_of_file(mask) if mask else None,
+        "predictions": [sha256_of_file(path) for path in predictions],
+        "options": repr(options),
+        "version": package_version(),
+    }
