@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cesped.data.store import EntryHalf, EntryStore
+from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
 from cesped.evaluation.half_sets import (
     PoseOrigin,
@@ -126,7 +126,7 @@ def evaluate_entry(
         If the outputs cannot be written; `outdir` is left as it was.
     """
     started = time.monotonic()
-    entry_halves = locate_halves(EntryStore(benchmark_dir), target)
+    entry_halves = locate_halves(target, benchmark_dir, progress)
     engine = make_reconstructor(reconstructor) if isinstance(reconstructor, str) else reconstructor
     prediction_paths = (str(half0_preds), str(half1_preds))
     chosen_type = PredictionType.parse(prediction_type)

@@ -4,18 +4,22 @@ import os
 from pathlib import Path
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.store import EntryHalf, EntryStore
+from cesped.data.demo_entry import open_entry
+from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
 from cesped.errors import MetadataError, MrcFileError, PixelSizeError
 from cesped.evaluation.volumes import Volume
 from cesped.io.mrc import inspect_mrc, read_volume
+from cesped.progress import SILENT, Progress
 
 _SAME_PIXEL_SIZE = 1e-3  # largest relative difference between halves that rounding explains
 _SAME_VOXEL = 1e-2  # and between mask and images: masks are often resampled
 
 
-def locate_halves(store: EntryStore, target: str) -> tuple[EntryHalf, EntryHalf]:
-    """Return both halves of an entry.
+def locate_halves(
+    target: str, benchmark_dir: str | os.PathLike[str] | None, progress: Progress = SILENT
+) -> tuple[EntryHalf, EntryHalf]:
+    """Return both halves of an entry; an embedded one is made on first use.
 
     Raises
     ------
@@ -24,10 +28,10 @@ def locate_halves(store: EntryStore, target: str) -> tuple[EntryHalf, EntryHalf]
     MetadataError
         If they state different symmetries.
     """
-    first, second = store.locate(target, 0), store.locate(target, 1)
+    first, second = (open_entry(target, half, benchmark_dir, progress) for half in (0, 1))
     if first.symmetry != second.symmetry:
         raise MetadataError(
-            f"entry {first.target} in {store.benchmark_dir}: info_0.json says symmetry "
+            f"entry {first.target} in {first.star_path.parent}: info_0.json says symmetry "
             f"{first.symmetry}, info_1.json {second.symmetry}; correct the wrong one"
         )
     return first, second

@@ -105,8 +105,8 @@ def read_result(outdir: str | os.PathLike[str]) -> EvaluationResult:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         ours = document.pop(_SECTION)
-        particles = pd.read_csv(folder / PARTICLES_NAME, float_precision="round_trip")
-        curves = pd.read_csv(folder / FSC_NAME, float_precision="round_trip")
+        particles = pd.read_csv(folder / PARTICLES_NAME)
+        curves = pd.read_csv(folder / FSC_NAME)
         return EvaluationResult(
             target=ours["target"],
             prediction_type=ours["prediction_type"],
