@@ -34,6 +34,9 @@ class Projector:
     A slice samples the padded transform by trilinear interpolation, whose fall-off in real space
     the volume was divided by beforehand. Frequencies |k| > N // 2 are zero. A rotation maps image
     vectors onto volume vectors and the projection sums over image z: see `cesped.geometry.euler`.
+    What this costs: with padding 2 the images correlate 0.9999 with the exact ones, and their sum
+    is 3 % high for a particle that fills the box, because the sample at frequency 0 lies on the
+    grid, where interpolation has no fall-off to undo. RELION's images are the same in both.
 
     Examples
     --------
@@ -76,13 +79,14 @@ class Projector:
             If the shape is another one, or values are not finite.
         """
         turns = _checked_rotations(rotations)
-        out = np.empty((len(turns), self.box, self.box // 2 + 1, 2), np.float32)
+        half_planes = np.empty((len(turns), self.box, self.box // 2 + 1), np.complex64)
+        out = half_planes.view(np.float32).reshape(*half_planes.shape, 2)
         run_in_chunks(
             lambda start, stop: fill_slices(self._grid, turns, start, stop, self.padding, out),
             len(turns),
             self._threads,
         )
-        return torch.view_as_complex(torch.from_numpy(out))
+        return torch.from_numpy(half_planes)
 
     def project(
         self,
