@@ -222,5 +222,5 @@ def correct_ctf(half_planes: Tensor, ctf: Tensor, correction: CtfCorrection) -> 
     if correction is CtfCorrection.NONE:
         return half_planes
     if correction is CtfCorrection.PHASE_FLIP:
-        return torch.where(ctf < 0, -half_planes, half_planes)
+        return half_planes * torch.copysign(torch.ones_like(ctf), ctf)
     return half_planes * ctf
