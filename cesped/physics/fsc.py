@@ -150,18 +150,22 @@ def pearson(first: ArrayLike, second: ArrayLike, mask: ArrayLike | None = None) 
     return float(np.clip(np.dot(a, b) / scale, -1, 1)) if scale > 0 else 0.0
 
 
-def _cube(what: str, volume: ArrayLike) -> NDArray[np.floating]:
-    """Return `volume` as a float32 or float64 cube."""
-    array = np.asarray(volume)
+def _cube(what: str, volume: ArrayLike) -> NDArray[np.float64]:
+    """Return `volume` as a float64 cube.
+
+    In single precision the rounding of a transform is spread evenly over frequencies, and would
+    outweigh the shells of a smooth map that hold a millionth of its power.
+    """
+    array = np.ascontiguousarray(volume, dtype=np.float64)
     if array.ndim != 3 or len(set(array.shape)) != 1 or array.shape[0] < 2:
         raise GeometryError(f"{what} has shape {array.shape}; a cube (N, N, N) is needed")
-    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
+    return array
 
 
-def _transform(volume: NDArray[np.floating]) -> NDArray[np.complexfloating]:
+def _transform(volume: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Return the half transform of a map; where the origin lies does not matter here."""
-    native = np.ascontiguousarray(volume, dtype=volume.dtype.newbyteorder("="))
-    transform: NDArray[np.complexfloating] = torch.fft.rfftn(torch.from_numpy(native)).numpy()
+    writeable = volume if volume.flags.writeable else volume.copy()  # or torch warns
+    transform: NDArray[np.complex128] = torch.fft.rfftn(torch.from_numpy(writeable)).numpy()
     return transform
 
 
