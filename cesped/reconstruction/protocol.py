@@ -10,11 +10,11 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cesped.data.table import ParticleTable
-from cesped.errors import MetadataError, OptionError
-from cesped.geometry.poses import Poses
-from cesped.progress import SILENT, Progress
-from cesped.vocabulary import Backend
+from ..data.table import ParticleTable
+from ..errors import MetadataError, OptionError
+from ..geometry.poses import Poses
+from ..progress import SILENT, Progress
+from ..vocabulary import Backend
 
 Volume = NDArray[np.float32]
 
@@ -181,10 +181,10 @@ def make_reconstructor(
     """
     # imported here, so that neither program is loaded before it is chosen
     if Backend.parse(backend) is Backend.NATIVE:
-        from cesped.reconstruction.native import NativeReconstructor
+        from .native import NativeReconstructor
 
         return NativeReconstructor()
-    from cesped.reconstruction.relion import RelionReconstructor
+    from .relion import RelionReconstructor
 
     return RelionReconstructor(
         bin_dir=bin_dir, mpirun=mpirun, n_processes=n_processes, container=container

@@ -1,0 +1,204 @@
+"""Spreading of central slices into a padded Fourier grid, on the CPU.
+
+Threads own slabs of the grid along z and insert only the samples that fall in their slab: no
+atomic operations, the same sum whatever the number of threads, and a slab stays in the cache.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Accumulator = NDArray[np.float32]
+
+#: Slabs per grid when there are few threads: fewer of them no longer fit the cache.
+MIN_SLABS = 8
+_SLABS_PER_THREAD = 4
+
+
+def accumulator_radius(box: int, padding: int) -> int:
+    """Return the radius [voxels of the padded grid] of the sphere that slices of `box` fill."""
+    return padding * (box // 2)
+
+
+def empty_accumulator(box: int, padding: int) -> Accumulator:
+    """Return the zero `(2r + 3, 2r + 3, r + 2, 3)` grid of numerator and denominator.
+
+    The axes are z, y (origin in the middle), x (origin at 0, the half x >= 0) and the real part of
+    the numerator, its imaginary part, the denominator: one sample then touches few cache lines.
+    """
+    radius = accumulator_radius(box, padding)
+    return np.zeros((2 * radius + 3, 2 * radius + 3, radius + 2, 3), dtype=np.float32)
+
+
+def slab_bounds(radius: int, n_slabs: int) -> NDArray[np.int64]:
+    """Return the first z of each slab and the end of the last one, for z in -radius .. radius.
+
+    Slabs hold the same number of samples when directions are uniform: a plane at height z of the
+    ball meets random central slices in proportion to `radius - |z|`.
+    """
+    share = np.linspace(0, 1, n_slabs + 1)
+    height = np.where(
+        share < 0.5, np.sqrt(2 * share) - 1, 1 - np.sqrt(np.maximum(0, 2 - 2 * share))
+    )
+    bounds = np.rint(height * radius).astype(np.int64)
+    bounds[0], bounds[-1] = -radius, radius + 1
+    return np.unique(bounds)
+
+
+def insert_slices(
+    accumulator: Accumulator,
+    half_planes: NDArray[np.complex64],
+    ctf: NDArray[np.float32],
+    rotations: NDArray[np.float64],
+    weights: NDArray[np.float32],
+    origins_px: NDArray[np.float64],
+    padding: int,
+    threads: int,
+) -> None:
+    """Add CTF * X and CTF^2 of a batch of images to a padded grid, trilinearly.
+
+    Samples with |k| <= n / 2 are used; of the line kx = 0 only ky >= 0, because the other half is
+    its conjugate. A sample that lands at x < 0 is replaced by its Friedel mate.
+
+    Parameters
+    ----------
+    accumulator : grid of `empty_accumulator`, added to in place
+    half_planes : `(B, n, n // 2 + 1)` transforms with the phase origin at pixel n // 2, FFT layout
+    ctf : `(B, n, n // 2 + 1)` contrast transfer, FFT layout
+    rotations : `(B, 3, 3)`, x_volume = R @ x_image (`cesped.geometry.euler`)
+    weights : `(B,)` multiply numerator and denominator
+    origins_px : `(B, 2)` x, y: what must be added to bring the content to the centre [pixels]
+    padding : size of the grid over the size of the image
+    threads : threads to use
+    """
+    n = half_planes.shape[1]
+    row_frequency = np.fft.fftfreq(n)
+    if n % 2 == 0:
+        row_frequency[n // 2] = 0.5  # the kernel calls this row ky = +n / 2
+    column_frequency = np.arange(n // 2 + 1) / n
+    turns = -2j * np.pi
+    phase_x = np.exp(turns * origins_px[:, :1] * column_frequency).astype(np.complex64)
+    phase_y = np.exp(turns * origins_px[:, 1:] * row_frequency).astype(np.complex64)
+    scaled = (rotations * padding).astype(np.float32)
+    radius = (accumulator.shape[0] - 1) // 2
+    bounds = slab_bounds(radius, max(MIN_SLABS, _SLABS_PER_THREAD * threads))
+    batch = (half_planes, ctf, scaled, weights, phase_x, phase_y)
+    for_each_slab(
+        lambda first, last: _insert_slab(accumulator, first, last, *batch), bounds, threads
+    )
+
+
+def for_each_slab(work, bounds: NDArray[np.int64], threads: int) -> None:  # type: ignore[no-untyped-def]
+    """Call `work(first, last)` for consecutive bounds, on `threads` threads.
+
+    The kernels release the interpreter lock. A plain pool is used instead of numba's own threads
+    because it shares the load as slabs finish, and survives a later `fork`.
+    """
+    slabs = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+    if threads == 1:
+        for first, last in slabs:
+            work(first, last)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda slab: work(*slab), slabs))
+
+
+@numba.njit(inline="always")
+def _add_pair(grid, at, left, right, real, imag, weight):  # type: ignore[no-untyped-def]
+    """Add a sample to a voxel and to its neighbour along x."""
+    one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
+    grid[at] += left * real
+    grid[at + one] += left * imag
+    grid[at + two] += left * weight
+    at += three
+    grid[at] += right * real
+    grid[at + one] += right * imag
+    grid[at + two] += right * weight
+
+
+@numba.njit(inline="always")
+def _narrow(low, high, slope, offset, bound, sign):  # type: ignore[no-untyped-def]
+    """Shrink `[low, high]` to where sign * (slope * k + offset - bound) >= 0, about."""
+    slope, offset = sign * slope, sign * (offset - bound)
+    if slope > np.float32(1e-6):
+        low = max(low, -offset / slope)
+    elif slope < np.float32(-1e-6):
+        high = min(high, -offset / slope)
+    return low, high
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _insert_slab(grid4, first, last, planes, ctf, scaled, weights, phase_x, phase_y):  # type: ignore[no-untyped-def]
+    """Insert what falls on the planes `first <= z < last` of the grid.
+
+    `scaled` is padding * R. Along a row of an image the grid position is linear in kx, so the
+    samples of the slab are an interval of kx, found first and then tested sample by sample:
+    a sample between two slabs is met by both, and each writes its own plane.
+    """
+    n_z, n_y, n_x, _ = grid4.shape
+    grid = grid4.reshape(-1)
+    stride_y, stride_z = np.uintp(3 * n_x), np.uintp(3 * n_x * n_y)
+    centre = (n_z - 1) // 2
+    middle = np.float32(centre)
+    bottom, top = first + centre, last + centre  # slab in rows of the array
+    zero, one = np.float32(0), np.float32(1)
+    n = planes.shape[1]
+    half = n // 2
+    for p in range(planes.shape[0]):
+        weight = weights[p]
+        step_x, step_y, step_z = scaled[p, 0, 0], scaled[p, 1, 0], scaled[p, 2, 0]
+        for row in range(n):
+            ky = row if row <= half else row - n
+            k_min = 0 if ky >= 0 else 1
+            k_max = int(math.sqrt(half * half - ky * ky + 0.5))
+            start_x = scaled[p, 0, 1] * np.float32(ky)
+            start_y = scaled[p, 1, 1] * np.float32(ky)
+            start_z = scaled[p, 2, 1] * np.float32(ky)
+            row_real, row_imag = weight * phase_y[p, row].real, weight * phase_y[p, row].imag
+            plane_row, ctf_row, phase_row = planes[p, row], ctf[p, row], phase_x[p]
+            for mate in range(2):  # samples as they are (x >= 0), then Friedel mates
+                sign = np.float32(1 - 2 * mate)
+                dz, oz = sign * step_z, sign * start_z + middle
+                dy, oy = sign * step_y, sign * start_y + middle
+                low, high = np.float32(k_min), np.float32(k_max)
+                low, high = _narrow(low, high, dz, oz, np.float32(bottom - 1), one)
+                low, high = _narrow(low, high, dz, oz, np.float32(top), -one)
+                low, high = _narrow(low, high, step_x, start_x, zero, sign)
+                if low > high + np.float32(2):
+                    continue
+                for k in range(max(k_min, int(low) - 1), min(k_max, int(high) + 2) + 1):
+                    kx = np.float32(k)
+                    x = step_x * kx + start_x
+                    if (x < zero) != (mate == 1):
+                        continue
+                    z = dz * kx + oz
+                    z0 = int(z)
+                    if z0 < bottom - 1 or z0 >= top:
+                        continue
+                    x *= sign
+                    y = dy * kx + oy
+                    x0, y0 = int(x), int(y)
+                    fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+                    at_k = np.uintp(k)
+                    c, value, phase = ctf_row[at_k], plane_row[at_k], phase_row[at_k]
+                    turn_real = row_real * phase.real - row_imag * phase.imag
+                    turn_imag = row_real * phase.imag + row_imag * phase.real
+                    real = c * (value.real * turn_real - value.imag * turn_imag)
+                    imag = sign * c * (value.real * turn_imag + value.imag * turn_real)
+                    square = weight * c * c
+                    gx, gy = one - fx, one - fy
+                    at = np.uintp(z0) * stride_z + np.uintp(y0) * stride_y + np.uintp(3 * x0)
+                    if z0 >= bottom:
+                        f = (one - fz) * gy
+                        _add_pair(grid, at, f * gx, f * fx, real, imag, square)
+                        f = (one - fz) * fy
+                        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, square)
+                    if z0 + 1 < top:
+                        at += stride_z
+                        f = fz * gy
+                        _add_pair(grid, at, f * gx, f * fx, real, imag, square)
+                        f = fz * fy
+                        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, square)
