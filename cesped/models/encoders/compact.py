@@ -47,4 +47,5 @@ class CompactEncoder(nn.Module):
         """Return `(B, features, h, h)` maps of `(B, channels, n, n)` images, h about n / 8."""
         even = x.shape[-1] % 2 == 0
         x = functional.pad(x, (0, 1, 0, 1), mode="circular") if even else x
-        return self.stages(self.stem(x))
+        maps: torch.Tensor = self.stages(self.stem(x))
+        return maps

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ...errors import CheckpointError, OptionError
 
@@ -54,7 +55,8 @@ class BasicBlock(nn.Module):
         """Return `(B, width, h / stride, w / stride)` features of `(B, inputs, h, w)`."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return functional.relu(y + shortcut, inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -79,7 +81,8 @@ class Bottleneck(nn.Module):
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
-        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return functional.relu(y + shortcut, inplace=True)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -164,4 +167,6 @@ def load_encoder_weights(encoder: ResNet, name: str, weights: str) -> None:
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
-        raise CheckpointError(f"encoder weights {weights} are not those of {name}: {error}") from error
+        raise CheckpointError(
+            f"encoder weights {weights} are not those of {name}: {error}"
+        ) from error

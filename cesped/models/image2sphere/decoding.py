@@ -84,4 +84,5 @@ def _nearest_rotations(matrices: torch.Tensor) -> torch.Tensor:
     u, _, vt = torch.linalg.svd(matrices.to(torch.float64))
     sign = torch.ones_like(u[:, 0])
     sign[:, 2] = torch.sign(torch.linalg.det(u @ vt))
-    return ((u * sign[:, None, :]) @ vt).to(matrices.dtype)
+    nearest: torch.Tensor = (u * sign[:, None, :]) @ vt
+    return nearest.to(matrices.dtype)

@@ -9,6 +9,7 @@ Everything here is real and in float64; signals on SO(3) use the orthonormal bas
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -31,7 +32,10 @@ def sphere_harmonics(directions: FloatArray, l_max: int) -> torch.Tensor:
 
     turned = torch.from_numpy(np.ascontiguousarray(directions[:, [1, 2, 0]]))
     degrees = list(range(l_max + 1))
-    return o3.spherical_harmonics(degrees, turned, normalize=False, normalization="component")
+    values: torch.Tensor = o3.spherical_harmonics(
+        degrees, turned, normalize=False, normalization="component"
+    )
+    return values
 
 
 def turn_about_z(degree: int, angle_rad: torch.Tensor) -> torch.Tensor:
@@ -55,7 +59,8 @@ def small_wigner(degree: int, tilt_rad: torch.Tensor) -> torch.Tensor:
     tilt = tilt_rad.to(torch.float64)
     unique, place = torch.unique(tilt, return_inverse=True)
     zero = torch.zeros_like(unique)
-    return o3.wigner_D(degree, zero, unique, zero)[place]
+    matrices: torch.Tensor = o3.wigner_D(degree, zero, unique, zero)
+    return matrices[place]
 
 
 def wigner_matrices(l_max: int, angles_deg: FloatArray) -> list[torch.Tensor]:
@@ -75,7 +80,7 @@ def so3_size(l_max: int) -> int:
 def so3_slices(l_max: int) -> list[slice]:
     """Return where each degree lies among the coefficients of a signal on SO(3)."""
     ends = np.cumsum([0] + [(2 * degree + 1) ** 2 for degree in range(l_max + 1)])
-    return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(ends)]
 
 
 def sphere_slices(l_max: int) -> list[slice]:

@@ -45,7 +45,7 @@ def spread_labels(
     concentration = float(np.radians(width_deg)) ** -2
     flat_nodes = nodes.reshape(len(nodes), 9).T
     total: torch.Tensor | None = None
-    for operator in torch.from_numpy(group.operators).to(rotations):
+    for operator in torch.from_numpy(group.operators.copy()).to(rotations):
         trace = (operator @ rotations).reshape(-1, 9) @ flat_nodes
         density = torch.exp((trace - 3.0) * (concentration / 2.0))
         density = density / density.sum(dim=1, keepdim=True)

@@ -116,7 +116,8 @@ class Image2Sphere(PoseModel):
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits `(B, N)` of all nodes of the grid for `(B, 1, n, n)` images."""
-        return self.logits_at_nodes(self.harmonics(images)).flatten(1)
+        logits: torch.Tensor = self.logits_at_nodes(self.harmonics(images))
+        return logits.flatten(1)
 
     def loss(
         self, images: torch.Tensor, rotations: torch.Tensor, confidence: torch.Tensor
@@ -127,9 +128,7 @@ class Image2Sphere(PoseModel):
             target = spread_labels(rotations, self.group, nodes, self.label_width_deg)
         else:
             target = nearest_nodes(rotations, self.group, self.grid)
-        return weighted_cross_entropy(
-            self.logits(images), target, confidence, self.label_smoothing
-        )
+        return weighted_cross_entropy(self.logits(images), target, confidence, self.label_smoothing)
 
     @torch.no_grad()
     def predict(self, images: torch.Tensor) -> PosePrediction:

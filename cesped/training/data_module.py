@@ -1,0 +1,75 @@
+"""The Lightning data module: batches of one half of an entry, for training and validation."""
+
+import lightning.pytorch as pl
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Sampler
+
+from .batches import Batch, BatchDataset, BatchesInOrder, BatchStream, StepRows
+from .prepared import PreparedParticles
+from .recipe import DataRecipe
+
+_VALIDATION_BATCH = 256
+
+
+class PoseDataModule(pl.LightningDataModule):
+    """Batches of prepared particles.
+
+    Parameters
+    ----------
+    particles : the half, with poses
+    train_rows, validation_rows : which of them train and validate
+    recipe : batch size, workers
+    seed : of the order
+    steps_per_round : batches between validations; None for one epoch
+    """
+
+    def __init__(
+        self,
+        particles: PreparedParticles,
+        train_rows: NDArray[np.int64],
+        validation_rows: NDArray[np.int64],
+        recipe: DataRecipe,
+        seed: int,
+        steps_per_round: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._dataset = BatchDataset(particles)
+        self._train_rows = train_rows
+        self._validation_rows = validation_rows
+        self._recipe = recipe
+        self._seed = seed
+        self._steps_per_round = steps_per_round
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the stream of training batches, this process's share of each."""
+        rank, world_size = self._place()
+        stream = BatchStream(
+            self._train_rows,
+            self._recipe.batch_size,
+            self._seed,
+            self._steps_per_round,
+            rank,
+            world_size,
+        )
+        return self._loader(stream)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation particles, this process's share of them."""
+        size = max(self._recipe.batch_size, _VALIDATION_BATCH)
+        return self._loader(BatchesInOrder(self._validation_rows, size, *self._place()))
+
+    def _place(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _loader(self, sampler: Sampler[StepRows]) -> DataLoader[Batch]:
+        workers = self._recipe.num_data_workers
+        return DataLoader(
+            self._dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )

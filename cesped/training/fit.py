@@ -1,0 +1,316 @@
+"""Training a model on one half of an entry: `train_half`."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.conventions import read_particle_table
+from ..data.demo_entry import open_entry
+from ..data.entry_checks import EntryHalf
+from ..data.table import ParticleTable
+from ..errors import CheckpointError, MetadataError
+from ..io.files import write_text_atomic
+from ..models.registry import PoseModel, build_model
+from ..progress import SILENT, Progress
+from .batches import BatchStream, split_rows
+from .checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
+from .history import HistoryRow, draw_learning_curve
+from .prepared import PreparedParticles, preprocessing_from_recipe, preprocessing_to_dict
+from .provenance import file_sha256, write_provenance
+from .recipe import Keep, Schedule, TrainingRecipe
+
+#: Files of a run folder.
+MODEL_NAME = "model.ckpt"
+BEST_NAME = "best.ckpt"
+STATE_NAME = "last.ckpt"
+IDENTITY_NAME = "run.json"
+LOG_NAME = "log.csv"
+CURVE_NAME = "learning_curve.png"
+PROVENANCE_NAME = "provenance.json"
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a training run left.
+
+    Parameters
+    ----------
+    checkpoint : the trained model
+    run_dir : folder with the log (`log.csv`), the learning curve and `provenance.json`
+    steps : optimizer steps of the run
+    seconds : wall time of this call [s]
+    resumed_at_step : where this call took over; 0 for a run from the start
+    """
+
+    checkpoint: Path
+    run_dir: Path
+    steps: int
+    seconds: float
+    resumed_at_step: int = 0
+
+
+def train_half(
+    target: str,
+    halfset: int,
+    run_dir: str | os.PathLike[str],
+    recipe: TrainingRecipe,
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+    resume: bool = True,
+    start_from: str | os.PathLike[str] | None = None,
+) -> TrainingOutcome:
+    """Train a model on one half of an entry.
+
+    Parameters
+    ----------
+    target : name of the entry
+    halfset : 0 or 1
+    run_dir : folder of the run; a run that was killed there goes on where it was
+    recipe : see `load_recipe`
+    benchmark_dir : folder of entries
+    progress : told of images and steps
+    resume : False starts anew and removes what is in `run_dir`
+    start_from : checkpoint whose weights are the initial ones
+
+    Raises
+    ------
+    EntryNotFoundError, StarFileError, MetadataError, MissingImageError, ImageValueError
+        If the particles cannot be used.
+    CheckpointError
+        If `run_dir` holds another run, or a state that cannot be read.
+    OptionError, ModelNotFoundError
+        If the recipe does not fit the model.
+    """
+    started_s = time.monotonic()
+    folder = Path(run_dir)
+    entry = open_entry(target, halfset, benchmark_dir, progress)
+    table = read_particle_table(entry.star_path, entry.root_dir)
+    _check_trainable(table)
+    identity = _identity(entry, table, recipe, start_from)
+    _claim_folder(folder, identity, resume)
+    if (folder / MODEL_NAME).is_file():
+        _, card = load_checkpoint(folder / MODEL_NAME)
+        return TrainingOutcome(folder / MODEL_NAME, folder, card.steps, 0.0, card.steps)
+    run = _Run(entry, table, recipe, folder, start_from)
+    resumed_at = run.fit(progress)
+    seconds = time.monotonic() - started_s
+    run.finish({**identity, "seconds": round(seconds, 1), "resumed_at_step": resumed_at})
+    return TrainingOutcome(folder / MODEL_NAME, folder, run.total_steps, seconds, resumed_at)
+
+
+class _Run:
+    """One run: model, batches, trainer, and what is written about them."""
+
+    def __init__(
+        self,
+        entry: EntryHalf,
+        table: ParticleTable,
+        recipe: TrainingRecipe,
+        folder: Path,
+        start_from: str | os.PathLike[str] | None,
+    ) -> None:
+        self.entry = entry
+        self.recipe = recipe
+        self.folder = folder
+        data = recipe.data
+        self.preprocessing = preprocessing_from_recipe(
+            data.image_size,
+            data.image_size_factor_for_crop,
+            data.ctf_correction,
+            data.apply_perImg_normalization,
+        )
+        self.particles = PreparedParticles(table, self.preprocessing, data.max_memory_gib)
+        self.train_rows, self.validation_rows = split_rows(
+            len(table), data.train_share, data.split_seed
+        )
+        stream = BatchStream(self.train_rows, data.batch_size, 0, recipe.trainer.steps_per_round)
+        self.steps_per_epoch = stream.steps_per_epoch
+        wanted = recipe.trainer.max_steps or recipe.trainer.max_epochs * stream.steps_per_epoch
+        self.rounds = -(-wanted // stream.steps_per_round)
+        self.total_steps = self.rounds * stream.steps_per_round
+        self.model = _initial_model(recipe, entry.symmetry, start_from)
+        self.rows: list[HistoryRow] = []
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def fit(self, progress: Progress) -> int:
+        """Train, and return the step at which this call took over."""
+        from .quiet_lightning import quiet_lightning
+
+        what = f"half {self.entry.halfset} of {self.entry.target}"
+        self.particles.load(progress, f"Preparing images of {what}")
+        state = self.folder / STATE_NAME
+        with quiet_lightning(), progress.task(f"Training on {what}", self.total_steps) as advance:
+            resumed_at = self._fit(state if state.is_file() else None, advance)
+        return resumed_at
+
+    def _fit(self, state: Path | None, advance: Any) -> int:
+        import lightning.pytorch as pl
+
+        from .callbacks import KeepHistory, ReportProgress, SaveState
+        from .data_module import PoseDataModule
+        from .module import PoseModule
+        from .quiet_lightning import AtomicCheckpointIO
+
+        recipe, data = self.recipe, self.recipe.data
+        module = PoseModule(self.model, recipe, self.total_steps)
+        halves = Schedule.parse(recipe.optimizer.schedule) is Schedule.PLATEAU
+
+        def keep_best(row: HistoryRow) -> None:
+            if Keep.parse(recipe.trainer.keep) is Keep.BEST and trainer.is_global_zero:
+                card = self._card(row)
+                save_checkpoint(self.folder / BEST_NAME, card, module.predicting_weights())
+
+        history = KeepHistory(
+            self.folder / LOG_NAME,
+            self.steps_per_epoch,
+            keep_best,
+            stop_patience=recipe.trainer.early_stop_patience,
+            halve_patience=recipe.optimizer.plateau_patience if halves else 0,
+        )
+        reporter = ReportProgress(advance)
+        trainer = pl.Trainer(
+            max_epochs=self.rounds,
+            callbacks=[reporter, history, SaveState(self.folder / STATE_NAME)],
+            plugins=[AtomicCheckpointIO()],
+            accelerator=recipe.trainer.accelerator,
+            devices=recipe.trainer.devices,
+            num_nodes=recipe.trainer.num_nodes,
+            strategy=recipe.trainer.strategy,
+            precision=recipe.trainer.precision,  # type: ignore[arg-type]
+            gradient_clip_val=recipe.optimizer.gradient_clip or None,
+            default_root_dir=str(self.folder),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            inference_mode=False,  # the averaged weights are exchanged in place around validation
+        )
+        batches = PoseDataModule(
+            self.particles,
+            self.train_rows,
+            self.validation_rows,
+            data,
+            recipe.trainer.seed,
+            recipe.trainer.steps_per_round,
+        )
+        trainer.fit(module, datamodule=batches, ckpt_path=state)
+        self.rows = history.rows
+        self.total_steps = trainer.global_step
+        self.weights = module.predicting_weights()
+        return reporter.first_step
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write the model, its learning curve and its provenance; the model comes last."""
+        title = f"{self.entry.target}, half {self.entry.halfset}"
+        draw_learning_curve(self.folder / CURVE_NAME, self.rows, title)
+        last = self.rows[-1]
+        facts = {**facts, "steps": last.step, "n_train": len(self.train_rows)}
+        facts["validation"] = _validation_figures(last)
+        write_provenance(self.folder / PROVENANCE_NAME, facts)
+        best = self.folder / BEST_NAME
+        if best.is_file():
+            best.replace(self.folder / MODEL_NAME)
+        else:
+            save_checkpoint(self.folder / MODEL_NAME, self._card(last), self.weights)
+        (self.folder / STATE_NAME).unlink(missing_ok=True)
+
+    def _card(self, row: HistoryRow) -> CheckpointCard:
+        return CheckpointCard(
+            model=self.model.config,
+            target=self.entry.target,
+            halfset=self.entry.halfset,
+            preprocessing=preprocessing_to_dict(self.preprocessing),
+            recipe=self.recipe.to_dict(),
+            steps=row.step,
+            validation=_validation_figures(row),
+        )
+
+
+def _validation_figures(row: HistoryRow) -> dict[str, float]:
+    return {
+        "loss": row.val_loss,
+        "mean_error_deg": row.val_mean_error_deg,
+        "median_error_deg": row.val_median_error_deg,
+    }
+
+
+def _initial_model(
+    recipe: TrainingRecipe, symmetry: str, start_from: str | os.PathLike[str] | None
+) -> PoseModel:
+    """Build the model with weights that follow from the seed, or from a checkpoint."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.trainer.seed)
+        chosen = recipe.model
+        model = build_model(chosen.name, symmetry, chosen.preset, **chosen.options)
+    if start_from is not None:
+        trained, card = load_checkpoint(start_from)
+        if trained.config != model.config:
+            raise CheckpointError(
+                f"{start_from} holds the model {card.model}, the recipe asks for {model.config}; "
+                "use the recipe it was trained with"
+            )
+        model.load_state_dict(trained.state_dict())
+    model.train()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def _check_trainable(table: ParticleTable) -> None:
+    table.require_poses()
+    if len(table) < 2:
+        raise MetadataError(
+            f"{table.source} has {len(table)} particle; training and validation need at least one "
+            "each"
+        )
+
+
+def _identity(
+    entry: EntryHalf,
+    table: ParticleTable,
+    recipe: TrainingRecipe,
+    start_from: str | os.PathLike[str] | None,
+) -> dict[str, Any]:
+    """Return what a run is: two runs with the same identity would be the same run."""
+    return {
+        "target": entry.target,
+        "halfset": entry.halfset,
+        "symmetry": entry.symmetry,
+        "n_particles": len(table),
+        "star_sha256": file_sha256(Path(table.source)),
+        "start_from_sha256": file_sha256(Path(start_from)) if start_from is not None else None,
+        "recipe": recipe.to_dict(),
+    }
+
+
+def _claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Make the folder this run's, or refuse if it holds another one.
+
+    Raises
+    ------
+    CheckpointError
+        If another run is there and it is to be resumed.
+    """
+    path = folder / IDENTITY_NAME
+    if not resume:
+        for name in (MODEL_NAME, BEST_NAME, STATE_NAME, LOG_NAME, CURVE_NAME, PROVENANCE_NAME):
+            (folder / name).unlink(missing_ok=True)
+    elif path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError(f"{path} is no JSON ({error}); use another folder") from error
+        different = [key for key in identity if found.get(key) != identity[key]]
+        if different:
+            raise CheckpointError(
+                f"{folder} holds another run: it differs in {', '.join(different)} (see {path}); "
+                "use another folder, or start anew without resuming"
+            )
+        return
+    write_text_atomic(path, json.dumps(identity, indent=2) + "\n")

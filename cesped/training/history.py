@@ -1,0 +1,82 @@
+"""The course of a run: one row per round, as CSV and as a picture."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from ..errors import MissingExtraError
+from ..io.files import atomic_path, write_text_atomic
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """What was seen at the end of a round.
+
+    Losses are means over the round's batches and over the validation particles; errors are
+    those of the validation particles [degrees]; `seconds` counts this round's training.
+    """
+
+    step: int
+    epoch: float
+    learning_rate: float
+    train_loss: float
+    val_loss: float
+    val_mean_error_deg: float
+    val_median_error_deg: float
+    seconds: float
+
+
+def write_csv(path: Path, rows: Sequence[HistoryRow]) -> None:
+    """Write the rows, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(HistoryRow)])
+    for row in rows:
+        values = astuple(row)
+        writer.writerow([values[0], *(f"{value:.6g}" for value in values[1:])])
+    write_text_atomic(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[HistoryRow]:
+    """Return the rows that `write_csv` wrote."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return [HistoryRow(int(row[0]), *map(float, row[1:])) for row in rows]
+
+
+def draw_learning_curve(path: Path, rows: Sequence[HistoryRow], title: str) -> None:
+    """Draw losses and angular errors against the step as a PNG.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "learning curves need matplotlib; run: pip install 'cesped[plots]'"
+        ) from error
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    steps = [row.step for row in rows]
+    left.plot(steps, [row.train_loss for row in rows], "o-", ms=3, label="training")
+    left.plot(steps, [row.val_loss for row in rows], "o-", ms=3, label="validation")
+    left.set(xlabel="step", ylabel="cross-entropy [nats]")
+    right.plot(steps, [row.val_mean_error_deg for row in rows], "o-", ms=3, label="mean")
+    right.plot(steps, [row.val_median_error_deg for row in rows], "o-", ms=3, label="median")
+    right.set(xlabel="step", ylabel="validation angular error [degrees]")
+    right.set_ylim(bottom=0)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if any(math.isfinite(row.train_loss) for row in rows):
+            axes.legend(frameon=False)
+    figure.suptitle(title)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        canvas.print_png(file)  # type: ignore[no-untyped-call]

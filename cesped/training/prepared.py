@@ -1,0 +1,125 @@
+"""Preprocessed images of particles, from memory where they fit and from disk where not."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..data.images import ImageSource
+from ..data.preprocessing import PreprocessingOptions, Preprocessor
+from ..data.table import ParticleTable
+from ..progress import SILENT, Progress
+from ..vocabulary import CtfCorrection, Normalization
+
+#: Raw images read and preprocessed at a time.
+_CHUNK = 256
+_GIB = 2**30
+
+
+def preprocessing_from_recipe(
+    image_size: int,
+    image_size_factor_for_crop: float,
+    ctf_correction: str,
+    apply_perImg_normalization: bool,
+) -> PreprocessingOptions:
+    """Return the options that the published names of a recipe stand for.
+
+    Raises
+    ------
+    OptionError
+        If a value is out of its range.
+    """
+    return PreprocessingOptions(
+        image_size=image_size,
+        normalization=(
+            Normalization.NOISE_STATS if apply_perImg_normalization else Normalization.NONE
+        ),
+        ctf_correction=CtfCorrection.parse(ctf_correction),
+        crop_fraction=image_size_factor_for_crop,
+    )
+
+
+def preprocessing_to_dict(options: PreprocessingOptions) -> dict[str, Any]:
+    """Return the options as plain values, for a checkpoint."""
+    return {
+        "image_size": options.image_size,
+        "normalization": str(options.normalization),
+        "ctf_correction": str(options.ctf_correction),
+        "crop_fraction": options.crop_fraction,
+    }
+
+
+def preprocessing_from_dict(values: dict[str, Any]) -> PreprocessingOptions:
+    """Return the options that `preprocessing_to_dict` wrote down."""
+    return PreprocessingOptions(
+        image_size=values["image_size"],
+        normalization=Normalization.parse(values["normalization"]),
+        ctf_correction=CtfCorrection.parse(values["ctf_correction"]),
+        crop_fraction=values["crop_fraction"],
+    )
+
+
+class PreparedParticles:
+    """Images of a particle table as a model sees them; can be pickled to other processes.
+
+    Parameters
+    ----------
+    table : the particles
+    options : what is done to their images
+    max_memory_gib : all images are kept after `load` if they need no more than this
+    """
+
+    def __init__(
+        self, table: ParticleTable, options: PreprocessingOptions, max_memory_gib: float = 4.0
+    ) -> None:
+        self.table = table
+        self._source = ImageSource(table)
+        self._preprocessor = Preprocessor(options, table.image_size)
+        self._images: torch.Tensor | None = None
+        size = self.image_size
+        self.fits_in_memory = len(table) * size * size * 4 <= max_memory_gib * _GIB
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def image_size(self) -> int:
+        """Pixels of a prepared image."""
+        return self._preprocessor.image_size
+
+    def load(self, progress: Progress = SILENT, what: str = "Preparing images") -> None:
+        """Prepare all images now and keep them, if they fit in memory."""
+        if self._images is not None or not self.fits_in_memory:
+            return
+        size = self.image_size
+        images = torch.empty(len(self), 1, size, size)
+        with progress.task(what, len(self)) as advance:
+            for start in range(0, len(self), _CHUNK):
+                rows = np.arange(start, min(start + _CHUNK, len(self)))
+                images[start : start + len(rows)] = self._prepare(rows)
+                advance(len(rows))
+        self._images = images
+
+    def read(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the images `(B, 1, n, n)` of rows of the table.
+
+        Raises
+        ------
+        MissingImageError, ImageValueError, MetadataError
+            If an image cannot be read or used; names the row.
+        """
+        if self._images is not None:
+            return self._images[torch.from_numpy(rows)]
+        return self._prepare(rows)
+
+    def _prepare(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        raw = torch.from_numpy(self._source.read(rows))
+        ctf = None if self.table.ctf is None else self.table.ctf.select(rows)
+        prepared = self._preprocessor(
+            raw,
+            ctf,
+            self.table.pixel_size_angst[rows],
+            lambda place: self.table.describe_row(int(rows[place])),
+        )
+        return prepared[:, None]
