@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..data.images import ImageSource
 from ..data.table import ParticleTable
-from ..errors import MetadataError, PixelSizeError
 from ..geometry.symmetry import PointGroup, point_group
 from ..physics.backprojection import BackProjector, available_threads
 from ..physics.ctf import ctf_half_plane
@@ -18,49 +17,10 @@ from ..physics.fourier import images_to_half_plane
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
+from .sampling import check_pose_sets, check_sampled_alike, common_pixel_size_angst
 
 #: Pixels of one batch of images: 33 MB of float32, whatever the number of particles.
 _BATCH_PIXELS = 1 << 23
-_PIXEL_SIZE_TOLERANCE = 1e-3
-
-
-def common_pixel_size_angst(table: ParticleTable) -> float:
-    """Return the pixel size that all particles share [angstrom/px].
-
-    Raises
-    ------
-    MetadataError
-        If the table is empty.
-    PixelSizeError
-        If pixel sizes differ by more than 0.1 %.
-    """
-    if not len(table):
-        raise MetadataError(f"{table.source} holds no particles; there is nothing to reconstruct")
-    sizes = table.pixel_size_angst
-    low, high = int(np.argmin(sizes)), int(np.argmax(sizes))
-    if sizes[high] > sizes[low] * (1 + _PIXEL_SIZE_TOLERANCE):
-        raise PixelSizeError(
-            f"{table.source}: particles of {sizes[low]:g} A/px (row {low + 1}) and of "
-            f"{sizes[high]:g} A/px (row {high + 1}) cannot share one map; rescale one optics group "
-            "or reconstruct each on its own"
-        )
-    return float(np.median(sizes))
-
-
-def check_pose_sets(table: ParticleTable, pose_sets: Sequence[PoseSet]) -> None:
-    """Raise unless every pose set has one pose per particle.
-
-    Raises
-    ------
-    MetadataError
-        Naming the first pose set that has not.
-    """
-    for number, pose_set in enumerate(pose_sets, start=1):
-        if len(pose_set.poses) != len(table):
-            raise MetadataError(
-                f"pose set {number} has {len(pose_set.poses)} poses for the {len(table)} "
-                f"particles of {table.source}; give one pose per particle, in the same order"
-            )
 
 
 class NativeReconstructor:
@@ -101,7 +61,7 @@ class NativeReconstructor:
         progress: Progress = SILENT,
     ) -> list[HalfMaps]:
         """Return the maps of both halves and of all particles, each particle read once."""
-        check_one_pixel_size(tables)
+        check_sampled_alike(tables)
         group = point_group(options.symmetry)
         halves = [
             self._accumulate(table, [pair[half] for pair in pose_sets], options, group, progress)
@@ -156,27 +116,6 @@ class NativeReconstructor:
         for projector in projectors:
             projector.symmetrise(group)
         return projectors
-
-
-def check_one_pixel_size(tables: Sequence[ParticleTable]) -> None:
-    """Raise unless the tables agree in pixel size and box, so that their sums add up.
-
-    Raises
-    ------
-    PixelSizeError
-        If they do not.
-    """
-    first, *others = tables
-    expected = common_pixel_size_angst(first)
-    for table in others:
-        found = common_pixel_size_angst(table)
-        if abs(found - expected) > _PIXEL_SIZE_TOLERANCE * expected or (
-            table.image_size != first.image_size
-        ):
-            raise PixelSizeError(
-                f"{first.source} has {first.image_size} px of {expected:g} A and {table.source} "
-                f"{table.image_size} px of {found:g} A; both halves must be sampled alike"
-            )
 
 
 @contextmanager
