@@ -19,9 +19,10 @@ def demo(
 ) -> None:
     """Run the whole job on a small embedded entry.
 
-    It takes a few minutes and needs no download. A made-up molecule is projected into two halves of noisy particles. A model learns on each
-    half and predicts the poses of the other; maps are reconstructed and compared; a report is
-    written. A demo that was stopped goes on where it stood when you run it again.
+    It takes a few minutes and needs no download. A made-up molecule is projected into two
+    halves of noisy particles. A model learns on each half and predicts the poses of the other;
+    maps are reconstructed and compared; a report is written. A demo that was stopped goes on
+    where it stood when you run it again.
     """
     from ..workflows.demo import run_demo
     from .progress_bar import make_progress

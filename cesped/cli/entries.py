@@ -12,7 +12,8 @@ from .command import BenchmarkDir, Command, Halfset
 def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
     """List the entries on this machine.
 
-    Shown are name, half, number of particles, box, pixel size, symmetry and mask. A model is scored on an entry when both of its halves are there.
+    Shown are name, half, number of particles, box, pixel size, symmetry and mask. A model is
+    scored on an entry when both of its halves are there.
     """
     from ..data.conventions import read_particle_table
     from ..data.store import EntryStore
@@ -104,15 +105,16 @@ def show(
 ) -> None:
     """Draw some particles of an entry into a PNG picture.
 
-    Each is shown raw, and as a model gets it. Prepared images are corrected for the CTF, normalised by their background, cropped and
-    resized. Contrast is stretched in each picture by itself.
+    Each is shown raw, and as a model gets it: corrected for the CTF, normalised by its
+    background, cropped and resized. Contrast is stretched in each picture by itself.
     """
     from ..data.conventions import read_particle_table
+    from ..data.demo_entry import open_entry
     from ..data.preprocessing import PreprocessingOptions
-    from ..data.store import EntryStore
     from ..workflows.gallery import show_particles
+    from .progress_bar import make_progress
 
-    half = EntryStore(benchmark_dir).locate(target, halfset)
+    half = open_entry(target, halfset, benchmark_dir, make_progress())
     options = PreprocessingOptions(
         image_size=image_size, ctf_correction=ctf_correction, crop_fraction=crop
     )

@@ -37,8 +37,12 @@ def train(
     ],
     recipe: Annotated[
         str,
-        typer.Option("--recipe", metavar="NAME|YAML", help="demo, small, paper, or a YAML file."),
-    ] = "small",
+        typer.Option(
+            "--recipe",
+            metavar="NAME|YAML",
+            help="paper (needs a GPU), small, demo (both run on a CPU), or a YAML file.",
+        ),
+    ] = "paper",
     config: Annotated[
         list[Path] | None,
         typer.Option("--config", metavar="YAML", help="Settings that differ from the recipe."),
@@ -61,17 +65,14 @@ def train(
     Every setting of the recipe can be given as an option by its dotted name, as in
     --optimizer.lr 1e-4 --trainer.max_epochs 50; a wrong name is answered with the nearest one.
     """
-    from ..workflows.learning import train_and_predict
+    from ..workflows.learning import read_recipe, train_and_predict
     from .progress_bar import make_progress
 
     outcome = train_and_predict(
         target,
         halfset,
         outdir,
-        recipe,
-        overrides=dotted_options(context.args),
-        config_files=config or [],
-        checkpoint=checkpoint,
+        read_recipe(recipe, config or (), dotted_options(context.args)),
         predict_other_half=not skip_other_half,
         benchmark_dir=benchmark_dir,
         progress=make_progress(),

@@ -79,7 +79,8 @@ def project(
 ) -> None:
     """Make the images that a map gives at given poses.
 
-    Poses, shifts and CTFs are those of a star file; there is no noise in the images. The images that the star file names are not needed.
+    Poses, shifts and CTFs are those of a star file; there is no noise in the images. The images
+    that the star file names are not needed.
     """
     from ..workflows.maps import project_map
     from .progress_bar import make_progress

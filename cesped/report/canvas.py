@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PNG_DPI = 150
+_PAGE_PX_PER_INCH = 96  # so that letters have one size in all figures of a page
 _STYLE: dict[str, Any] = {
     "font.size": 10.5,
     "axes.edgecolor": GREY,
@@ -64,12 +65,13 @@ def new_figure(width_inch: float, height_inch: float) -> "Figure":
 
 def svg_element(figure: "Figure", description: str) -> str:
     """Return an `<img>` that holds `figure` as SVG; `description` is read to blind readers."""
-    return _element(_saved(figure, format="svg", metadata={"Date": None}), "svg+xml", description)
+    data = _saved(figure, format="svg", metadata={"Date": None})
+    return _element(figure, data, "svg+xml", description)
 
 
 def png_element(figure: "Figure", description: str) -> str:
     """Return an `<img>` that holds `figure` as PNG; `description` is read to blind readers."""
-    return _element(_saved(figure, format="png", dpi=_PNG_DPI), "png", description)
+    return _element(figure, _saved(figure, format="png", dpi=_PNG_DPI), "png", description)
 
 
 def write_png(figure: "Figure", path: str | os.PathLike[str]) -> Path:
@@ -86,6 +88,8 @@ def _saved(figure: "Figure", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _element(data: bytes, kind: str, description: str) -> str:
+def _element(figure: "Figure", data: bytes, kind: str, description: str) -> str:
     encoded = base64.b64encode(data).decode("ascii")
-    return f'<img src="data:image/{kind};base64,{encoded}" alt="{html.escape(description)}">'
+    width = round(figure.get_figwidth() * _PAGE_PX_PER_INCH)
+    alt = html.escape(description)
+    return f'<img width="{width}" src="data:image/{kind};base64,{encoded}" alt="{alt}">'

@@ -150,7 +150,7 @@ def slices_figure(volumes: Mapping[str, NDArray[np.float32]], voxel_size_angst: 
     """Draw the central sections of each of `volumes` `(N, N, N)`, one row a map, one grey scale."""
     first = next(iter(volumes.values()))
     dark, bright = np.percentile(first, (1.0, 99.9))
-    figure = new_figure(8.6, 2.75 * len(volumes))
+    figure = new_figure(7.0, 2.25 * len(volumes))
     grid = figure.subplots(len(volumes), 3, squeeze=False)
     width = first.shape[0] * voxel_size_angst
     for number, (name, volume) in enumerate(volumes.items()):

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError
-from .palette import INK, PREDICTION, TRUTH
+from .palette import INK, PREDICTION_SURFACE, TRUTH_SURFACE
 from .surface import surface_of_density
 
 #: Voxels along the edge of the volume whose surface is drawn; more would bloat the page.
 DISPLAY_BOX = 56
-#: Share of Nyquist at which the display filter has fallen to 1/e.
+#: Share of Nyquist, of the map or of the display, at which the filter has fallen to 1/e.
 DISPLAY_CUTOFF = 0.6
 
 
@@ -38,18 +38,28 @@ class DisplayMap:
 def display_map(
     volume: NDArray[np.floating], voxel_size_angst: float, box: int = DISPLAY_BOX
 ) -> DisplayMap:
-    """Return `volume` `(N, N, N)` cut to `box` voxels in Fourier space, and low-passed."""
+    """Return `volume` `(N, N, N)` low-passed and resampled to `box` voxels in Fourier space."""
     size = volume.shape[0]
-    small = min(size, box)
+    shared = min(size, box)
     spectrum = np.fft.fftshift(np.fft.fftn(np.asarray(volume, dtype=np.float64)))
-    start = size // 2 - small // 2
-    kept = slice(start, start + small)
-    frequency = (np.arange(small) - small // 2) / (small / 2)  # 1 at the small box's Nyquist
-    squared = sum(np.meshgrid(*(frequency**2,) * 3, indexing="ij"), np.zeros((1, 1, 1)))
-    spectrum = spectrum[kept, kept, kept] * np.exp(-squared / DISPLAY_CUTOFF**2)
-    density = np.fft.ifftn(np.fft.ifftshift(spectrum)).real * (small / size) ** 3
-    voxel = voxel_size_angst * size / small
-    return DisplayMap(density, voxel, 2.0 * voxel / DISPLAY_CUTOFF)
+    frequency = (np.arange(shared) - shared // 2) / (shared / 2)  # 1 at the coarser Nyquist
+    fall_off = np.exp(-((frequency / DISPLAY_CUTOFF) ** 2))
+    kept = np.zeros((box,) * 3, dtype=complex)
+    old, new = _middle_of(size, shared), _middle_of(box, shared)
+    kept[new, new, new] = (
+        spectrum[old, old, old] * fall_off[:, None, None] * fall_off[:, None] * fall_off
+    )
+    density = np.fft.ifftn(np.fft.ifftshift(kept)).real * (box / size) ** 3
+    coarser_voxel_angst = voxel_size_angst * size / shared
+    return DisplayMap(
+        density, voxel_size_angst * size / box, 2 * coarser_voxel_angst / DISPLAY_CUTOFF
+    )
+
+
+def _middle_of(size: int, length: int) -> slice:
+    """Return the `length` places around the origin `size // 2`."""
+    start = size // 2 - length // 2
+    return slice(start, start + length)
 
 
 def shared_levels(truth: DisplayMap, *others: DisplayMap) -> list[float]:
@@ -70,7 +80,7 @@ def scene_html(maps: Mapping[str, DisplayMap], levels: list[float], div_id: str)
 
     The page must hold `plotly_script()` above it.
     """
-    colours = (TRUTH, PREDICTION)
+    colours = (TRUTH_SURFACE, PREDICTION_SURFACE)
     share = 1.0 / len(maps)
     layout: dict[str, Any] = {
         "margin": {"l": 0, "r": 0, "t": 34, "b": 0},
@@ -81,10 +91,12 @@ def scene_html(maps: Mapping[str, DisplayMap], levels: list[float], div_id: str)
         "annotations": [],
     }
     traces = []
-    for position, ((title, shown), level) in enumerate(zip(maps.items(), levels, strict=True)):
+    surfaces = [_placed_surface(m, level) for m, level in zip(maps.values(), levels, strict=True)]
+    reach = max((float(np.abs(vertices).max(initial=0)) for vertices, _ in surfaces), default=0.0)
+    for position, (title, surface) in enumerate(zip(maps, surfaces, strict=True)):
         scene = "scene" if position == 0 else f"scene{position + 1}"
-        traces.append(_surface_trace(shown, level, colours[position % 2], scene, title))
-        layout[scene] = _scene_layout(shown, position * share, (position + 1) * share)
+        traces.append(_surface_trace(surface, colours[position % 2], scene, title))
+        layout[scene] = _scene_layout(reach or 1.0, position * share, (position + 1) * share)
         layout["annotations"].append(_title((position + 0.5) * share, title))
     figure = {"data": traces, "layout": layout, "config": {"displaylogo": False}}
     return (
@@ -110,14 +122,21 @@ def plotly_script() -> str:
     return str(get_plotlyjs()).replace("</script", "<\\/script")
 
 
-def _surface_trace(
-    shown: DisplayMap, level: float, colour: str, scene: str, title: str
-) -> dict[str, Any]:
+def _placed_surface(
+    shown: DisplayMap, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return vertices [A, from the middle of the box] and triangles of the surface at `level`."""
     vertices, triangles = surface_of_density(shown.density, level)
-    vertices = (vertices - shown.density.shape[0] / 2) * shown.voxel_size_angst
+    return (vertices - shown.density.shape[0] / 2) * shown.voxel_size_angst, triangles
+
+
+def _surface_trace(
+    surface: tuple[NDArray[np.float64], NDArray[np.int64]], colour: str, scene: str, title: str
+) -> dict[str, Any]:
+    vertices, triangles = surface
     axes = {name: _typed(vertices[:, i].astype("<f4")) for i, name in enumerate("xyz")}
     corners = {name: _typed(triangles[:, i].astype("<u4")) for i, name in enumerate("ijk")}
-    light = {"ambient": 0.42, "diffuse": 0.85, "specular": 0.18, "roughness": 0.6, "fresnel": 0.1}
+    light = {"ambient": 0.38, "diffuse": 0.75, "specular": 0.1, "roughness": 0.5, "fresnel": 0.1}
     return {
         "type": "mesh3d",
         **axes,
@@ -126,15 +145,15 @@ def _surface_trace(
         "color": colour,
         "flatshading": False,
         "lighting": light,
-        "lightposition": {"x": 2000, "y": -3000, "z": 4000},
+        # plotly.js counts this from the viewer: a flat light from above shows the relief
+        "lightposition": {"x": 100000, "y": -100000, "z": 1500},
         "hovertemplate": "x %{x:.0f} Å<br>y %{y:.0f} Å<br>z %{z:.0f} Å<extra></extra>",
         "name": title,
     }
 
 
-def _scene_layout(shown: DisplayMap, left: float, right: float) -> dict[str, Any]:
-    half = shown.density.shape[0] / 2 * shown.voxel_size_angst
-    axis = {"visible": False, "range": [-half, half]}
+def _scene_layout(reach_angst: float, left: float, right: float) -> dict[str, Any]:
+    axis = {"visible": False, "range": [-reach_angst, reach_angst]}
     return {
         "domain": {"x": [left, right], "y": [0.0, 1.0]},
         "xaxis": axis,
@@ -142,7 +161,7 @@ def _scene_layout(shown: DisplayMap, left: float, right: float) -> dict[str, Any
         "zaxis": axis,
         "aspectmode": "cube",
         "dragmode": "orbit",
-        "camera": {"eye": {"x": 0.95, "y": 0.85, "z": 0.6}, "projection": {"type": "orthographic"}},
+        "camera": {"eye": {"x": 0.92, "y": 0.8, "z": 0.5}},
     }
 
 

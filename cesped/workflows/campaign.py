@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..evaluation.outputs import METRICS_NAME
-from ..evaluation.stamps import package_version, sha256_of_file
 from ..progress import SILENT, Progress
+from .learning import train_and_predict
 from .scoring import REPORT_NAME, ScoringOptions, score_predictions
-from .steps import run_once
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
     from ..training.recipe import TrainingRecipe
-
-HALVES = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,17 @@ def run_campaign(
         If `outdir` holds a training of something else.
     """
     folder = Path(outdir)
-    predictions = predict_both_halves(target, folder, recipe, benchmark_dir, progress)
+    predictions = (folder / "predictions_0.star", folder / "predictions_1.star")
+    for half in (0, 1):
+        train_and_predict(
+            target,
+            half,
+            folder / "training" / f"half{half}",
+            recipe,
+            out_star=predictions[1 - half],
+            benchmark_dir=benchmark_dir,
+            progress=progress,
+        )
     result = score_predictions(
         target,
         predictions,
@@ -83,39 +90,3 @@ def run_campaign(
         metrics=folder / METRICS_NAME,
         predictions=predictions,
     )
-
-
-def predict_both_halves(
-    target: str,
-    folder: Path,
-    recipe: "TrainingRecipe",
-    benchmark_dir: str | os.PathLike[str] | None,
-    progress: Progress = SILENT,
-) -> tuple[Path, Path]:
-    """Return the star files of predicted poses of half 0 and half 1; see `run_campaign`."""
-    from ..data.store import EntryStore
-    from ..inference.predict import predict_half
-    from ..training.fit import train_half
-
-    store = EntryStore(benchmark_dir)
-    entry_digests = [sha256_of_file(store.locate(target, half).star_path) for half in HALVES]
-    paths = (folder / "predictions_0.star", folder / "predictions_1.star")
-    for trained in HALVES:
-        predicted = 1 - trained
-        run_dir = folder / "training" / f"half{trained}"
-        outcome = train_half(target, trained, run_dir, recipe, benchmark_dir, progress=progress)
-        checkpoint = outcome.checkpoint
-        run_once(
-            paths[predicted],
-            {
-                "target": target,
-                "half": predicted,
-                "entry": entry_digests[predicted],
-                "checkpoint": sha256_of_file(checkpoint),
-                "version": package_version(),
-            },
-            lambda checkpoint=checkpoint, predicted=predicted: predict_half(
-                checkpoint, target, predicted, paths[predicted], benchmark_dir, progress=progress
-            ),
-        )
-    return paths

@@ -26,3 +26,106 @@ class LearningOutcome:
 
     checkpoint: Path
     predictions: Path | None
+
+
+def train_and_predict(
+    target: str,
+    halfset: int,
+    run_dir: str | os.PathLike[str],
+    recipe: "TrainingRecipe",
+    *,
+    out_star: str | os.PathLike[str] | None = None,
+    predict_other_half: bool = True,
+    benchmark_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> LearningOutcome:
+    """Train on half `halfset` of an entry and predict its other half.
+
+    Parameters
+    ----------
+    target : name of the entry.
+    halfset : the half to learn from, 0 or 1.
+    run_dir : folder of the training; one that was stopped there goes on.
+    recipe : how to train.
+    out_star : star file of predictions; `predictions_<other half>.star` in `run_dir` when None.
+    predict_other_half : False to train only.
+    benchmark_dir : folder of the entries; see `cesped.data.store.default_benchmark_dir`.
+
+    Raises
+    ------
+    EntryNotFoundError
+        If the entry is not there.
+    CheckpointError
+        If `run_dir` holds a training of something else.
+    """
+    from ..data.demo_entry import open_entry
+    from ..evaluation.stamps import package_version, sha256_of_file
+    from ..inference.predict import predict_half
+    from ..training.fit import train_half
+
+    folder = Path(run_dir)
+    other = 1 - halfset
+    if predict_other_half:  # a missing half is told before hours of training, not after
+        predicted = open_entry(target, other, benchmark_dir, progress)
+    trained = train_half(target, halfset, folder, recipe, benchmark_dir, progress=progress)
+    checkpoint = Path(trained.checkpoint)
+    if not predict_other_half:
+        return LearningOutcome(checkpoint, None)
+    star = Path(out_star) if out_star is not None else folder / f"predictions_{other}.star"
+    run_once(
+        star,
+        {
+            "target": target,
+            "half": other,
+            "entry": sha256_of_file(predicted.star_path),
+            "checkpoint": sha256_of_file(checkpoint),
+            "version": package_version(),
+        },
+        lambda: predict_half(checkpoint, target, other, star, benchmark_dir, progress=progress),
+    )
+    return LearningOutcome(checkpoint, star)
+
+
+def read_recipe(
+    name_or_path: str,
+    config_files: Sequence[str | os.PathLike[str]] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> "TrainingRecipe":
+    """Return a recipe, changed by YAML files and then by single settings.
+
+    Parameters
+    ----------
+    name_or_path : `demo`, `small`, `paper`, or a YAML file.
+    config_files : YAML files of sections with settings; later ones win.
+    overrides : settings by dotted name, as `{"optimizer.lr": "1e-4"}`; they win over files.
+
+    Raises
+    ------
+    OptionError
+        If a recipe, file, section or setting does not exist or is wrong.
+    """
+    from ..training.recipe import load_recipe
+
+    settings: dict[str, Any] = {}
+    for path in config_files:
+        settings |= _settings_of_file(Path(path))
+    return load_recipe(name_or_path, settings | dict(overrides or {}))
+
+
+def _settings_of_file(path: Path) -> dict[str, Any]:
+    """Return the settings of a YAML file by dotted name."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.expanduser().read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(c, dict) for c in content.values()):
+        raise OptionError(
+            f"{path} must hold sections of settings, such as `optimizer: {{lr: 1e-4}}`"
+        )
+    return {
+        f"{section}.{key}": value
+        for section, values in content.items()
+        for key, value in values.items()
+    }
