@@ -106,7 +106,10 @@ def _blob_octant(size: int, padding: int) -> Grid:
 
 @numba.njit(nogil=True, cache=True)
 def _start(density, weights, product, radius, first, last):  # type: ignore[no-untyped-def]
-    """Set the weights to 1 inside the sphere, and their product with the density."""
+    """Set the weights to 1 where there are samples inside the sphere, and the product with them.
+
+    Far from all samples RELION's weights grow to 1e60, to meet a density of 0; float32 ends before.
+    """
     size = density.shape[0]
     for z in range(first, last):
         kz = z if z <= size // 2 else z - size
@@ -114,8 +117,9 @@ def _start(density, weights, product, radius, first, last):  # type: ignore[no-u
             ky = y if y <= size // 2 else y - size
             for x in range(density.shape[2]):
                 inside = kz * kz + ky * ky + x * x < radius * radius
-                weights[z, y, x] = 1 if inside else 0
-                product[z, y, x] = density[z, y, x] if inside else 0
+                sampled = inside and density[z, y, x] > 0
+                weights[z, y, x] = 1 if sampled else 0
+                product[z, y, x] = density[z, y, x] if sampled else 0
 
 
 @numba.njit(nogil=True, cache=True)
