@@ -175,8 +175,10 @@ def _score(
 ) -> EvaluationResult:
     pose_scores = _score_all_poses(setting)
     map_scores = _score_all_maps(setting, maps, progress)
+    weighted = (PoseOrigin.PREDICTION, PoseOrigin.TRUTH_SAME_WEIGHTS)
     rows: dict[PoseOrigin, list[MetricRow]] = {}
     for origin in maps:
+        best = PoseOrigin.TRUTH_SAME_WEIGHTS if origin in weighted else PoseOrigin.TRUTH
         rows[origin] = list(pose_scores[origin].rows) if origin in pose_scores else []
         for masked in setting.masks:
             rows[origin] += map_rows(
@@ -184,7 +186,7 @@ def _score(
                 origin,
                 map_scores[origin][masked],
                 map_scores[PoseOrigin.TRUTH][masked],
-                map_scores[PoseOrigin.TRUTH_SAME_WEIGHTS][masked],
+                map_scores[best][masked],
                 masked=masked,
             )
     prediction = pose_scores[PoseOrigin.PREDICTION]

@@ -162,11 +162,14 @@ def reconstruct_maps(
         volumes = reconstructor.reconstruct(
             halves[half].table, list(sets.values()), options, progress
         )
-        made = dict(zip(sets, volumes, strict=True))
-        # without weights the two are one map, which need not be made twice
-        made.setdefault(PoseOrigin.TRUTH_SAME_WEIGHTS, made[PoseOrigin.TRUTH])
-        maps.append(made)
-    return {origin: MapPair(maps[0][origin], maps[1][origin]) for origin in maps[0]}
+        maps.append(dict(zip(sets, volumes, strict=True)))
+    pairs = {}
+    for origin in dict.fromkeys([*maps[0], *maps[1]]):
+        # a half without weights has no weighted truth: there the truth itself is that
+        first, second = (made.get(origin, made[PoseOrigin.TRUTH]) for made in maps)
+        pairs[origin] = MapPair(first, second)
+    pairs.setdefault(PoseOrigin.TRUTH_SAME_WEIGHTS, pairs[PoseOrigin.TRUTH])
+    return pairs
 
 
 def _pose_sets(

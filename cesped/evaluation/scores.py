@@ -121,11 +121,12 @@ def score_maps(
     pixel_size_angst : [angstrom per voxel]
     mask : multiplies every map; None for unmasked figures
     """
+    halves = compare_maps(pair.half0, pair.half1, pixel_size_angst, mask)
+    if pair is truth:
+        return MapScores(halves, None, (halves, halves))
     return MapScores(
-        halves=compare_maps(pair.half0, pair.half1, pixel_size_angst, mask),
-        to_truth=None
-        if pair is truth
-        else compare_maps(truth.full, pair.full, pixel_size_angst, mask),
+        halves=halves,
+        to_truth=compare_maps(truth.full, pair.full, pixel_size_angst, mask),
         crossed=(
             compare_maps(pair.half0, truth.half1, pixel_size_angst, mask),
             compare_maps(pair.half1, truth.half0, pixel_size_angst, mask),
@@ -149,8 +150,8 @@ def map_rows(
     entry, origin, masked : what the rows are labelled with
     scores : agreements of these poses
     truth : agreements of the true poses
-    ceiling : agreements of the true poses under the same weights, which the crossed differences
-        are measured from
+    ceiling : agreements of the true poses under the weights of these poses, which the crossed
+        differences are measured from
     """
 
     def row(
