@@ -73,6 +73,10 @@ class DiskFullError(CespedError, OSError):
     """The disk filled up while a file was being written; the file was removed."""
 
 
+class UnwritableError(CespedError, OSError):
+    """A place where no file can be written: a folder, below a file, closed or read-only."""
+
+
 class ProgramNotFoundError(CespedError, FileNotFoundError):
     """An external program (RELION, MPI, a container engine) that is not installed."""
 

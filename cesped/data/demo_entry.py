@@ -10,8 +10,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from cesped.data.store import HALFSETS, MASK_NAME, EntryHalf, EntryStore
 from cesped.errors import EntryNotFoundError
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations
-from cesped.io.files import write_text_atomic
+from cesped.io.files import staging_folder, write_text_atomic
 from cesped.io.mrc import write_volume
 from cesped.physics.ctf import CtfParameters
 from cesped.physics.density import density_from_atoms
@@ -31,6 +29,7 @@ from cesped.physics.phantom import chain_phantom
 from cesped.progress import SILENT, Progress
 
 TRUTH_NAME = "truth.mrc"
+_STAGING = "making"  # purpose of the folders in which entries are made, and removed
 _SIMULATION_VERSION = 1  # raise it when the code below makes other images from the same constants
 
 
@@ -144,14 +143,10 @@ def make_entry(
     folder = store.entry_dir(specification.name)
     if _fingerprint_of(folder) == specification.fingerprint:
         return folder
-    store.benchmark_dir.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".making-{folder.name}-", dir=store.benchmark_dir))
-    try:
+    with staging_folder(store.benchmark_dir, _STAGING) as staging:
         _simulate(specification, staging, progress)
         if _fingerprint_of(folder) != specification.fingerprint:
             _take_place(staging, folder, specification.fingerprint)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
 
 
@@ -238,7 +233,6 @@ def _fingerprint_of(folder: Path) -> str | None:
 
 def _take_place(staging: Path, folder: Path, fingerprint: str) -> None:
     """Rename `staging` to `folder`; what is there already makes room, unless it is the same."""
-    os.chmod(staging, 0o777 & ~_umask())  # a temporary folder is made for its owner alone
     while True:
         try:
             staging.rename(folder)
@@ -248,12 +242,5 @@ def _take_place(staging: Path, folder: Path, fingerprint: str) -> None:
                 raise
         if _fingerprint_of(folder) == fingerprint:
             return  # another process was faster
-        old = Path(tempfile.mkdtemp(prefix=f".old-{folder.name}-", dir=folder.parent))
-        folder.rename(old / folder.name)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with staging_folder(folder.parent, _STAGING) as old:
+            folder.rename(old / folder.name)

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from cesped.data.images import ImageSource
 from cesped.data.table import ParticleTable
 from cesped.errors import EntryExistsError, EntryNotFoundError, MetadataError, OptionError
 from cesped.geometry.symmetry import point_group
-from cesped.io.files import write_bytes_atomic, write_text_atomic
+from cesped.io.files import staging_folder, write_bytes_atomic, write_text_atomic
 from cesped.io.stack import StackWriter
 from cesped.progress import SILENT, Progress
 from cesped.vocabulary import BENCHMARK_DIR_VARIABLE
@@ -204,10 +203,8 @@ class EntryStore:
         copy_images: bool,
     ) -> None:
         """Stage the files of one half beside the entry, then move them in, info file last."""
-        self.benchmark_dir.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".adding-{folder.name}-", dir=self.benchmark_dir))
         is_new = not folder.exists()
-        try:
+        with staging_folder(self.benchmark_dir, "adding") as staging:
             stack_name = _copy_stack(table, staging, half) if copy_images else None
             names = _new_names(table, root, stack_name)
             write_as_read(_star_path(staging, half), table, names)
@@ -221,16 +218,15 @@ class EntryStore:
             write_text_atomic(_info_path(staging, half), json.dumps(info, indent=2) + "\n")
             if mask is not None:
                 write_bytes_atomic(staging / MASK_NAME, Path(mask).read_bytes())
-            folder.mkdir(exist_ok=True)
-            _info_path(folder, half).unlink(missing_ok=True)
-            for path in sorted(staging.iterdir(), key=lambda path: path.suffix == ".json"):
-                path.replace(folder / path.name)
-        except BaseException:
-            if is_new and folder.is_dir() and not _info_path(folder, half).exists():
-                shutil.rmtree(folder)
-            raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                folder.mkdir(exist_ok=True)
+                _info_path(folder, half).unlink(missing_ok=True)
+                for path in sorted(staging.iterdir(), key=lambda path: path.suffix == ".json"):
+                    path.replace(folder / path.name)
+            except BaseException:
+                if is_new and folder.is_dir() and not _info_path(folder, half).exists():
+                    shutil.rmtree(folder)
+                raise
 
     def _not_found(self, target: str, halfset: int) -> EntryNotFoundError:
         here = ", ".join(f"{name} half {half}" for name, half in self.list()) or "none"

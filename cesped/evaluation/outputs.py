@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import shutil
-import tempfile
 from dataclasses import asdict, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -15,7 +13,7 @@ import pandas as pd
 
 from cesped.errors import MetadataError
 from cesped.evaluation.results import EvaluationResult, MetricRow
-from cesped.io.files import atomic_path, write_text_atomic
+from cesped.io.files import atomic_path, staging_folder, write_text_atomic
 from cesped.io.mrc import write_volume
 from cesped.physics.fsc import FscCurve
 
@@ -54,11 +52,9 @@ def write_evaluation(
         If the disk is full; the folder is left as it was.
     """
     folder = Path(outdir)
-    folder.mkdir(parents=True, exist_ok=True)
     names = {name: f"{result.target}_{name}.mrc" for name in volumes}
     written = replace(result, map_paths={name: folder / file for name, file in names.items()})
-    staging = Path(tempfile.mkdtemp(prefix=".evaluating-", dir=folder))
-    try:
+    with staging_folder(folder, "evaluating") as staging:
         for name, volume in volumes.items():
             write_volume(staging / names[name], volume, voxel_size_angst)
         _write_csv(result.particles, staging / PARTICLES_NAME)
@@ -68,8 +64,6 @@ def write_evaluation(
         (folder / METRICS_NAME).unlink(missing_ok=True)
         for file in [*names.values(), PARTICLES_NAME, FSC_NAME, METRICS_NAME]:
             (staging / file).replace(folder / file)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return written
 
 

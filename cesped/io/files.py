@@ -3,14 +3,15 @@
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import DiskFullError
+from ..errors import DiskFullError, UnwritableError
+from .leftovers import new_locked_file, new_locked_folder, remove
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NEW_FILE_MODE = 0o666  # less the umask, as any file a user makes
+_LONGEST_NAME = 80  # bytes of a name that go into the temporary one, which may be longer
+_LONGEST_SUFFIX = 16
 
 
 @contextlib.contextmanager
@@ -18,7 +19,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` when the block ends well.
 
     The file is flushed to the disk before it is renamed, so a reader meets the old content or
-    the new one. If the block raises, the temporary file is removed and `path` is untouched.
+    the new one. If the block raises, the temporary file is removed and `path` is untouched. What a
+    killed process left of the same file is removed first.
 
     Parameters
     ----------
@@ -28,6 +30,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     DiskFullError
         If the disk or the quota is exhausted.
+    UnwritableError
+        If no file can be written there, for another reason.
 
     Examples
     --------
@@ -38,21 +42,83 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> (folder / "a.txt").read_text()
     'whole'
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays a link, what it points to is replaced
     temporary: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _new_file_beside(target)
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.replace(target)
-    except OSError as error:
-        if error.errno in _FULL and not isinstance(error, DiskFullError):
-            raise _disk_full(target, error) from error
-        raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with _full_disk_named(target):
+        try:
+            with _refusal_named(target):
+                check_writable(target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary, descriptor = new_locked_file(target.parent, *_parts_of_name(target))
+            yield temporary
+            _flush_to_disk(temporary)
+            with _refusal_named(target):
+                temporary.replace(target)
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def staging_folder(parent: str | os.PathLike[str], purpose: str) -> Iterator[Path]:
+    """Yield a hidden new folder in `parent` to prepare files in, and remove it in the end.
+
+    Files that are to stay are moved out of it, or the folder itself is renamed. Folders that
+    killed processes left there for the same purpose are removed first.
+
+    Parameters
+    ----------
+    parent : folder on the disk where the files will stay; it is made if it is missing
+    purpose : a word for the folder's name
+
+    Raises
+    ------
+    DiskFullError
+        If the disk or the quota is exhausted, in the block too.
+    UnwritableError
+        If the folder cannot be made.
+    """
+    target = Path(parent) / purpose
+    staging: Path | None = None
+    with _full_disk_named(target.parent):
+        try:
+            with _refusal_named(target.parent):
+                check_writable(target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                staging, descriptor = new_locked_folder(target.parent, purpose)
+            yield staging
+        finally:
+            if staging is not None:
+                remove(staging)
+                os.close(descriptor)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise unless `path` can be written as a file: to be asked before long work, not after.
+
+    Raises
+    ------
+    UnwritableError
+        If it is a folder or a device, or lies below a file, or in a folder that may not be
+        written to.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise UnwritableError(errno.EISDIR, f"{target} is a folder; name a file to write")
+    if target.exists() and not target.is_file():  # root could replace /dev/null by a file
+        raise UnwritableError(errno.EEXIST, f"{target} is a device or the like; name a file")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UnwritableError(
+            errno.ENOTDIR, f"{target} cannot be written: {folder} is a file; name another folder"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UnwritableError(
+            errno.EACCES,
+            f"{target} cannot be written: folder {folder} is closed to you or read-only; name "
+            "another folder",
+        )
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> Path:
@@ -79,12 +145,11 @@ def write_bytes_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     return Path(path)
 
 
-def _new_file_beside(target: Path) -> Path:
+def _parts_of_name(target: Path) -> tuple[str, str]:
+    """Return how a temporary name begins and ends."""
+    stem = target.stem.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
     # The suffix is kept: programs such as RELION judge a file by it.
-    unique = f".{target.stem[:80]}.{secrets.token_hex(8)}{target.suffix}"
-    temporary = target.with_name(unique)
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _NEW_FILE_MODE))
-    return temporary
+    return stem, target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -92,10 +157,27 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _disk_full(target: Path, error: OSError) -> DiskFullError:
-    reason = os.strerror(error.errno or errno.ENOSPC)
-    return DiskFullError(
-        error.errno,
-        f"{reason} while writing {target}; nothing was left behind: free some space there, or "
-        "write to another folder",
-    )
+@contextlib.contextmanager
+def _full_disk_named(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL or isinstance(error, DiskFullError):
+            raise
+        raise DiskFullError(
+            error.errno,
+            f"{os.strerror(error.errno)} while writing {target}; nothing was left behind: free "
+            "some space there, or write to another folder",
+        ) from error
+
+
+@contextlib.contextmanager
+def _refusal_named(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL or isinstance(error, UnwritableError):
+            raise
+        raise UnwritableError(
+            error.errno, f"{target} cannot be written: {error.strerror}; name another place"
+        ) from error
