@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from cesped.vocabulary import BENCHMARK_DIR_VARIABLE
 
+# Not searched for doctests: two files of this name cannot be collected as modules in one run.
+collect_ignore_glob = ["*conftest.py"]
+
 RELION_PROGRAMS = ("relion_project", "relion_reconstruct", "relion_refine")
 
 # A law does not fail because another process took the core.
