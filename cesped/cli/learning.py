@@ -49,7 +49,7 @@ def train(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option("--ckpt_path", metavar="CKPT", help="Go on from this checkpoint."),
+        typer.Option("--ckpt_path", metavar="CKPT", help="Begin with this model's weights."),
     ] = None,
     skip_other_half: Annotated[
         bool,
@@ -73,6 +73,7 @@ def train(
         halfset,
         outdir,
         read_recipe(recipe, config or (), dotted_options(context.args)),
+        start_from=checkpoint,
         predict_other_half=not skip_other_half,
         benchmark_dir=benchmark_dir,
         progress=make_progress(),
@@ -148,7 +149,7 @@ COMMANDS = (
         infer,
         "infer",
         """
-        cesped infer --target DEMO --halfset 1 --ckpt_path runs/half0/best.ckpt --out preds_1.star
+        cesped infer --target DEMO --halfset 1 --ckpt_path runs/half0/model.ckpt --out preds_1.star
         """,
     ),
 )

@@ -35,6 +35,7 @@ def train_and_predict(
     recipe: "TrainingRecipe",
     *,
     out_star: str | os.PathLike[str] | None = None,
+    start_from: str | os.PathLike[str] | None = None,
     predict_other_half: bool = True,
     benchmark_dir: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
@@ -48,6 +49,7 @@ def train_and_predict(
     run_dir : folder of the training; one that was stopped there goes on.
     recipe : how to train.
     out_star : star file of predictions; `predictions_<other half>.star` in `run_dir` when None.
+    start_from : checkpoint whose weights are the initial ones.
     predict_other_half : False to train only.
     benchmark_dir : folder of the entries; see `cesped.data.store.default_benchmark_dir`.
 
@@ -67,7 +69,9 @@ def train_and_predict(
     other = 1 - halfset
     if predict_other_half:  # a missing half is told before hours of training, not after
         predicted = open_entry(target, other, benchmark_dir, progress)
-    trained = train_half(target, halfset, folder, recipe, benchmark_dir, progress=progress)
+    trained = train_half(
+        target, halfset, folder, recipe, benchmark_dir, progress, start_from=start_from
+    )
     checkpoint = Path(trained.checkpoint)
     if not predict_other_half:
         return LearningOutcome(checkpoint, None)

@@ -1,0 +1,46 @@
+"""Dotted options and configuration files end in the recipe, or in an error that names the key."""
+
+import pytest
+
+from cesped.cli.learning import dotted_options
+from cesped.cli.main import main
+from cesped.errors import OptionError
+from cesped.workflows.learning import read_recipe
+
+
+def test_dotted_options_in_both_spellings():
+    words = ["--optimizer.lr", "1e-4", "--trainer.max_epochs=5"]
+    assert dotted_options(words) == {"optimizer.lr": "1e-4", "trainer.max_epochs": "5"}
+
+
+@pytest.mark.parametrize(
+    "words", [["--lr", "1"], ["stray"], ["--optimizer.lr"], ["--a.b", "--c.d"]]
+)
+def test_other_words_are_refused(words):
+    with pytest.raises(OptionError, match=r"option|value"):
+        dotted_options(words)
+
+
+def test_later_settings_win_over_earlier_ones(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("optimizer: {lr: 0.5}\ndata: {batch_size: 7}\n")
+    second.write_text("optimizer:\n  lr: 0.25\n")
+    recipe = read_recipe("small", [first, second], {"trainer.max_epochs": "3"})
+    assert recipe.optimizer.lr == 0.25
+    assert recipe.data.batch_size == 7
+    assert recipe.trainer.max_epochs == 3
+
+
+@pytest.mark.parametrize("content", ["- a list", "optimizer: 3", "a: [unclosed"])
+def test_a_configuration_that_is_none_is_named(tmp_path, content):
+    path = tmp_path / "broken.yaml"
+    path.write_text(content)
+    with pytest.raises(OptionError, match=r"broken\.yaml"):
+        read_recipe("small", [path])
+
+
+def test_a_wrong_setting_is_answered_with_the_nearest(benchmark_dir, capsys, tmp_path):
+    words = ["train", "--target", "DEMO", "--halfset", "0", "--outdir", str(tmp_path / "run")]
+    assert main([*words, "--recipe", "demo", "--optimizer.lrr", "1"]) == 1
+    assert "did you mean 'lr'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
