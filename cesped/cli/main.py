@@ -107,9 +107,21 @@ def _run_app(program: typer.Typer, name: str, args: Sequence[str] | None) -> int
         typer.main.get_command(program).main(args=words, prog_name=name)
     except SystemExit as stop:  # how click and typer of every version report the exit code
         return stop.code if isinstance(stop.code, int) else 1
-    except CespedError as error:
+    except (CespedError, OSError, MemoryError) as error:
         if len(words) < len(given):
             raise
-        print(f"{name}: error: {error}", file=sys.stderr)
+        print(f"{name}: error: {_explain(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _explain(error: Exception) -> str:
+    """Return the message of an error; what the system refused is told with the file it is about."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error or 'no details'}); use smaller images or maps"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    if isinstance(error, CespedError):
+        return error.strerror  # without the number of the error, which str() puts before it
+    about = "" if error.filename is None else f": {error.filename}"
+    return f"{error.strerror}{about} (--debug shows where)"

@@ -17,7 +17,7 @@ import numpy as np
 
 from cesped.data.simulation import simulate_stack
 from cesped.data.store import HALFSETS, MASK_NAME, EntryHalf, EntryStore
-from cesped.errors import EntryNotFoundError
+from cesped.errors import EntryExistsError, EntryNotFoundError
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations
 from cesped.io.files import staging_folder, write_text_atomic
@@ -138,11 +138,19 @@ def make_entry(
     """Return the folder of the entry that `specification` describes, making it if need be.
 
     An entry of the same name from other constants is replaced.
+
+    Raises
+    ------
+    EntryExistsError
+        If something of that name is there that this function did not make.
+    DiskFullError
+        If the disk is full; nothing is left behind.
     """
     store = EntryStore(benchmark_dir)
     folder = store.entry_dir(specification.name)
     if _fingerprint_of(folder) == specification.fingerprint:
         return folder
+    _refuse_to_replace_what_is_not_ours(folder)
     with staging_folder(store.benchmark_dir, _STAGING) as staging:
         _simulate(specification, staging, progress)
         if _fingerprint_of(folder) != specification.fingerprint:
@@ -231,6 +239,23 @@ def _fingerprint_of(folder: Path) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _refuse_to_replace_what_is_not_ours(folder: Path) -> None:
+    files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    ours = [f"info_{halfset}.json" for halfset in HALFSETS]
+    if files and not any(_is_simulated(folder / name) for name in ours):
+        raise EntryExistsError(
+            f"{folder} is in the way of the embedded entry {folder.name}, and was not made by this "
+            "program; move it, or name another benchmark folder"
+        )
+
+
+def _is_simulated(info_path: Path) -> bool:
+    try:
+        return "fingerprint" in json.loads(info_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _take_place(staging: Path, folder: Path, fingerprint: str) -> None:
     """Rename `staging` to `folder`; what is there already makes room, unless it is the same."""
     while True:
@@ -242,5 +267,6 @@ def _take_place(staging: Path, folder: Path, fingerprint: str) -> None:
                 raise
         if _fingerprint_of(folder) == fingerprint:
             return  # another process was faster
+        _refuse_to_replace_what_is_not_ours(folder)
         with staging_folder(folder.parent, _STAGING) as old:
             folder.rename(old / folder.name)

@@ -36,7 +36,7 @@ class ImageSource:
         MissingImageError
             If a file or section does not exist; names the row.
         ImageValueError
-            If an image holds NaN or infinite pixels; names the row.
+            If an image is constant, or holds NaN or infinite pixels; names the row.
         """
         rows = np.asarray(indices, dtype=np.int64).reshape(-1)
         size = self.table.image_size
@@ -46,6 +46,7 @@ class ImageSource:
             where = np.flatnonzero(files == file)
             images[where] = self._read_from(int(file), rows[where])
         self._check_finite(images, rows)
+        self._check_contrast(images, rows)
         return images
 
     def _read_from(self, file: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -72,3 +73,15 @@ class ImageSource:
             f"{self.table.section[row] + 1} of {path} are NaN or infinite; extract the particle "
             "again, or remove the row"
         )
+
+    def _check_contrast(self, images: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        # Only an image whose first line is constant can be: cheaper than looking at all of each.
+        for place in np.flatnonzero((images[:, 0] == images[:, 0, :1]).all(axis=1)):
+            value = images[place, 0, 0]
+            if (images[place] == value).all():
+                row = int(rows[place])
+                path = self.table.stacks[self.table.stack_index[row]]
+                raise ImageValueError(
+                    f"{self.table.describe_row(row)}: image {self.table.section[row] + 1} of "
+                    f"{path} is constant ({value:g} everywhere); remove the row"
+                )

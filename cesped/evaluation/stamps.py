@@ -7,6 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cesped.errors import MissingFileError
+
 _BLOCK = 1 << 20
 
 
@@ -20,13 +22,16 @@ def sha256_of_file(path: str | os.PathLike[str]) -> str:
 
     Raises
     ------
-    OSError
-        If the file cannot be read.
+    MissingFileError
+        If there is no such file.
     """
     digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
+    try:
+        with Path(path).open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise MissingFileError(f"{path} is not a file: check the path") from error
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -11,6 +11,7 @@ from ..data.demo_entry import open_entry
 from ..errors import OptionError
 from ..geometry.poses import Poses
 from ..geometry.rotations import nearest_rotations
+from ..io.files import check_writable
 from ..models.prediction import PosePrediction
 from ..models.registry import PoseModel
 from ..progress import SILENT, Progress
@@ -53,14 +54,19 @@ def predict_half(
     EntryNotFoundError, StarFileError, MetadataError, MissingImageError, ImageValueError
         If the particles cannot be used.
     OptionError
-        If `out_star` is no star file's name, or the device is not there.
+        If `out_star` is no star file's name or the entry's own file, or the device is not there.
     """
     if Path(out_star).suffix != ".star":
         raise OptionError(
             f"{out_star} does not end in .star; predictions are written as star files"
         )
+    check_writable(out_star)
     model, card = load_checkpoint(checkpoint)
     entry = open_entry(target, halfset, benchmark_dir, progress)
+    if Path(out_star).resolve() == entry.star_path.resolve():
+        raise OptionError(
+            f"{out_star} holds the true poses of {entry.target}; write predictions elsewhere"
+        )
     check_may_predict(card, checkpoint, entry.target, entry.halfset, entry.symmetry)
     table = read_particle_table(entry.star_path, entry.root_dir, require_poses=False)
     particles = PreparedParticles(table, preprocessing_from_dict(card.preprocessing))

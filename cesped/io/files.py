@@ -12,6 +12,7 @@ from .leftovers import new_locked_file, new_locked_folder, remove
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LONGEST_NAME = 80  # bytes of a name that go into the temporary one, which may be longer
 _LONGEST_SUFFIX = 16
+_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
 
 
 @contextlib.contextmanager
@@ -79,14 +80,14 @@ def staging_folder(parent: str | os.PathLike[str], purpose: str) -> Iterator[Pat
     UnwritableError
         If the folder cannot be made.
     """
-    target = Path(parent) / purpose
+    folder = Path(parent)
     staging: Path | None = None
-    with _full_disk_named(target.parent):
+    with _full_disk_named(folder):
         try:
-            with _refusal_named(target.parent):
-                check_writable(target)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                staging, descriptor = new_locked_folder(target.parent, purpose)
+            with _refusal_named(folder):
+                _check_folder(folder, f"nothing can be written to {folder}")
+                folder.mkdir(parents=True, exist_ok=True)
+                staging, descriptor = new_locked_folder(folder, purpose)
             yield staging
         finally:
             if staging is not None:
@@ -108,16 +109,21 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise UnwritableError(errno.EISDIR, f"{target} is a folder; name a file to write")
     if target.exists() and not target.is_file():  # root could replace /dev/null by a file
         raise UnwritableError(errno.EEXIST, f"{target} is a device or the like; name a file")
-    folder = next(parent for parent in target.absolute().parents if parent.exists())
-    if not folder.is_dir():
+    _check_folder(target.parent, f"{target} cannot be written")
+
+
+def _check_folder(folder: Path, complaint: str) -> None:
+    """Raise `complaint` unless files can be made in `folder`, which need not exist."""
+    absolute = folder.absolute()
+    existing = next(path for path in (absolute, *absolute.parents) if path.exists())
+    if not existing.is_dir():
         raise UnwritableError(
-            errno.ENOTDIR, f"{target} cannot be written: {folder} is a file; name another folder"
+            errno.ENOTDIR, f"{complaint}: {existing} is a file; name another folder"
         )
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
         raise UnwritableError(
             errno.EACCES,
-            f"{target} cannot be written: folder {folder} is closed to you or read-only; name "
-            "another folder",
+            f"{complaint}: folder {existing} is closed to you or read-only; name another folder",
         )
 
 
@@ -143,6 +149,11 @@ def write_bytes_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
+
+
+def compression_of(start: bytes) -> str | None:
+    """Return the name of the compression that a file's first bytes are of, if any."""
+    return next((name for magic, name in _PACKED.items() if start.startswith(magic)), None)
 
 
 def _parts_of_name(target: Path) -> tuple[str, str]:

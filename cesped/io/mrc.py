@@ -16,7 +16,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import machine_stamp_from_byte_order
 
 from ..errors import ImageValueError, MissingFileError, MrcFileError, PixelSizeError
-from .files import atomic_path
+from .files import atomic_path, compression_of
 
 ByteOrder = Literal["<", ">"]
 
@@ -159,6 +159,8 @@ def write_volume(
     ------
     MrcFileError
         If `volume` does not have three axes.
+    ImageValueError
+        If it has NaN or infinite voxels.
     DiskFullError
         If the disk or the quota is exhausted.
     """
@@ -168,6 +170,8 @@ def write_volume(
     header = new_header(
         (data.shape[0], data.shape[1], data.shape[2]), np.dtype(np.float32), voxel_size_angst
     )
+    if data.size and not np.isfinite([data.min(), data.max()]).all():
+        raise ImageValueError(f"the map for {path} has NaN or infinite voxels: it was not written")
     header["ispg"] = _VOLUME_SPACE_GROUP
     header["dmin"], header["dmax"] = data.min(), data.max()
     header["dmean"], header["rms"] = data.mean(dtype=np.float64), data.std(dtype=np.float64)
@@ -216,6 +220,9 @@ def _decode_header(raw: bytes, path: Path) -> tuple[Header, ByteOrder]:
         plausible = all(0 < side < _LARGEST_SIDE for side in sides) and header["nsymbt"] >= 0
         if int(header["mode"]) in _KNOWN_MODES and plausible:
             return header, byte_order
+    packed = compression_of(raw)
+    if packed:
+        raise MrcFileError(f"{path} is compressed with {packed}: unpack it first")
     raise MrcFileError(f"{path} does not start with an MRC header: is it another format?")
 
 

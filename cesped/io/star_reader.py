@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import MissingFileError, StarFileError
+from .files import compression_of
 
 #: Key of `DataFrame.attrs`: true for a block of `_name value` lines rather than a loop.
 KEY_VALUE = "star_key_value"
@@ -71,6 +72,9 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise MissingFileError(f"{path} is not a file: check the path of the star file") from error
+    packed = compression_of(content)
+    if packed:
+        raise StarFileError(f"{path} is compressed with {packed}: unpack it first")
     nul = content.find(b"\0")
     if nul >= 0:
         raise StarFileError(

@@ -6,6 +6,7 @@ A checkpoint is one file of `torch.save`, read with `weights_only`: nothing in i
 import importlib.metadata
 import io
 import os
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,13 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for damaged files
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error)
+        # torch's own words are left out: they advise to load without `weights_only`
+        reason = (
+            "it is damaged, or holds more than tensors and plain values"
+            if zipfile.is_zipfile(path)
+            else "it is not a file of torch.save, or only a part of one"
+        )
         raise CheckpointError(
-            f"checkpoint {path} cannot be read ({first_line}); it is damaged or was not written "
-            "by this package: train again, or delete it"
+            f"checkpoint {path} cannot be read ({type(error).__name__}): {reason}; give the "
+            "model.ckpt that `cesped train` wrote, or train again"
         ) from error

@@ -14,7 +14,7 @@ from ..data.demo_entry import open_entry
 from ..data.entry_checks import EntryHalf
 from ..data.table import ParticleTable
 from ..errors import CheckpointError, MetadataError
-from ..io.files import write_text_atomic
+from ..io.files import check_writable, write_text_atomic
 from ..models.registry import PoseModel, build_model
 from ..progress import SILENT, Progress
 from .batches import BatchStream, split_rows
@@ -32,6 +32,7 @@ IDENTITY_NAME = "run.json"
 LOG_NAME = "log.csv"
 CURVE_NAME = "learning_curve.png"
 PROVENANCE_NAME = "provenance.json"
+_WORK = (MODEL_NAME, BEST_NAME, STATE_NAME)  # what a run has worked for
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,19 @@ def train_half(
     """
     started_s = time.monotonic()
     folder = Path(run_dir)
+    check_writable(folder / MODEL_NAME)
     entry = open_entry(target, halfset, benchmark_dir, progress)
     table = read_particle_table(entry.star_path, entry.root_dir)
     _check_trainable(table)
     identity = _identity(entry, table, recipe, start_from)
-    _claim_folder(folder, identity, resume)
+    _check_folder(folder, identity, resume)
     if (folder / MODEL_NAME).is_file():
         _, card = load_checkpoint(folder / MODEL_NAME)
         return TrainingOutcome(folder / MODEL_NAME, folder, card.steps, 0.0, card.steps)
     run = _Run(entry, table, recipe, folder, start_from)
+    run.load(progress)
+    # not before the images are known to be good: a folder without work in it is nobody's
+    write_text_atomic(folder / IDENTITY_NAME, json.dumps(identity, indent=2) + "\n")
     resumed_at = run.fit(progress)
     seconds = time.monotonic() - started_s
     run.finish({**identity, "seconds": round(seconds, 1), "resumed_at_step": resumed_at})
@@ -117,6 +122,7 @@ class _Run:
         self.entry = entry
         self.recipe = recipe
         self.folder = folder
+        self.what = f"half {entry.halfset} of {entry.target}"
         data = recipe.data
         self.preprocessing = preprocessing_from_recipe(
             data.image_size,
@@ -137,14 +143,19 @@ class _Run:
         self.rows: list[HistoryRow] = []
         self.weights: dict[str, torch.Tensor] = {}
 
+    def load(self, progress: Progress) -> None:
+        """Read and prepare the images, if they fit in memory."""
+        self.particles.load(progress, f"Preparing images of {self.what}")
+
     def fit(self, progress: Progress) -> int:
         """Train, and return the step at which this call took over."""
         from .quiet_lightning import quiet_lightning
 
-        what = f"half {self.entry.halfset} of {self.entry.target}"
-        self.particles.load(progress, f"Preparing images of {what}")
         state = self.folder / STATE_NAME
-        with quiet_lightning(), progress.task(f"Training on {what}", self.total_steps) as advance:
+        with (
+            quiet_lightning(),
+            progress.task(f"Training on {self.what}", self.total_steps) as advance,
+        ):
             resumed_at = self._fit(state if state.is_file() else None, advance)
         return resumed_at
 
@@ -289,8 +300,8 @@ def _identity(
     }
 
 
-def _claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Make the folder this run's, or refuse if it holds another one.
+def _check_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Refuse a folder that holds the work of another run, or empty it if that is not to go on.
 
     Raises
     ------
@@ -299,9 +310,9 @@ def _claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
     """
     path = folder / IDENTITY_NAME
     if not resume:
-        for name in (MODEL_NAME, BEST_NAME, STATE_NAME, LOG_NAME, CURVE_NAME, PROVENANCE_NAME):
+        for name in (*_WORK, LOG_NAME, CURVE_NAME, PROVENANCE_NAME):
             (folder / name).unlink(missing_ok=True)
-    elif path.is_file():
+    elif path.is_file() and any((folder / name).is_file() for name in _WORK):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -312,5 +323,3 @@ def _claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
                 f"{folder} holds another run: it differs in {', '.join(different)} (see {path}); "
                 "use another folder, or start anew without resuming"
             )
-        return
-    write_text_atomic(path, json.dumps(identity, indent=2) + "\n")

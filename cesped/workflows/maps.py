@@ -3,17 +3,20 @@
 import csv
 import io
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import PixelSizeError
+from ..errors import GeometryError, ImageValueError, OptionError, PixelSizeError
+from ..io.files import check_writable, staging_folder
 from ..progress import SILENT, Progress
 from ..vocabulary import FSC_THRESHOLDS
 
 if TYPE_CHECKING:
+    from ..data.table import ParticleTable
     from ..physics.fsc import FscCurve
     from ..reconstruction.protocol import ReconstructionOptions, Reconstructor
 
@@ -47,13 +50,17 @@ def reconstruct_map(
     ------
     MetadataError
         If weights are wanted and the star file has none.
+    OptionError
+        If `out` is a file that is read.
     """
     from ..data.conventions import read_particle_table
     from ..errors import MetadataError
     from ..io.mrc import write_volume
     from ..reconstruction.protocol import PoseSet
 
+    check_writable(out)
     table = read_particle_table(star, root)
+    _refuse_inputs([out], table)
     poses = table.require_poses()
     if confidence_weights and not table.has_confidence:
         raise MetadataError(
@@ -88,36 +95,47 @@ def project_map(
         If map and star file differ in pixel size.
     MetadataError
         If the star file has no poses, or no CTF where it is needed.
+    OptionError
+        If a file to write is one that is read, or the stack's name ends in `.star`.
     """
     import torch
 
     from ..data.conventions import read_particle_table, write_as_read
-    from ..io.mrc import read_volume
     from ..io.stack import StackWriter
     from ..physics.ctf import ctf_half_plane
     from ..physics.projection import Projector
 
-    volume, voxel_angst = read_volume(map_path)
+    stack = Path(out)
+    stack_star = stack.with_suffix(".star")
+    if stack == stack_star:
+        raise OptionError(f"{out} names a star file; name the stack, such as projections.mrcs")
+    for path in (stack, stack_star):
+        check_writable(path)
+    volume, voxel_angst = _read_map(map_path)
     table = read_particle_table(star, check_images=False)
+    _refuse_inputs([stack, stack_star], table, map_path)
     poses = table.require_poses()
     _check_pixel_sizes(voxel_angst, f"map {map_path}", table.sampling_rate, f"star file {star}")
     ctf = table.require_ctf() if apply_ctf else None
     projector = Projector(volume)
-    stack = Path(out)
-    with (
-        StackWriter(stack, len(table), projector.box, voxel_angst) as writer,
-        progress.task(f"projecting {Path(map_path).name}", len(table)) as advance,
-    ):
-        for start in range(0, len(table), _BATCH):
-            rows = np.arange(start, min(start + _BATCH, len(table)))
-            transfer = None
-            if ctf is not None:
-                transfer = ctf_half_plane(ctf.select(rows), projector.box, voxel_angst)
-            origins_px = torch.from_numpy(poses.origins_angst[rows] / voxel_angst)
-            writer.append(projector.project(poses.rotations[rows], origins_px, transfer).numpy())
-            advance(len(rows))
-    names = [f"{row:06d}@{stack.name}" for row in range(1, len(table) + 1)]
-    write_as_read(stack.with_suffix(".star"), table, names)
+    with staging_folder(stack.parent, "projecting") as staging:
+        with (
+            StackWriter(staging / stack.name, len(table), projector.box, voxel_angst) as writer,
+            progress.task(f"projecting {Path(map_path).name}", len(table)) as advance,
+        ):
+            for start in range(0, len(table), _BATCH):
+                rows = np.arange(start, min(start + _BATCH, len(table)))
+                transfer = None
+                if ctf is not None:
+                    transfer = ctf_half_plane(ctf.select(rows), projector.box, voxel_angst)
+                origins_px = torch.from_numpy(poses.origins_angst[rows] / voxel_angst)
+                images = projector.project(poses.rotations[rows], origins_px, transfer)
+                writer.append(images.numpy())
+                advance(len(rows))
+        names = [f"{row:06d}@{stack.name}" for row in range(1, len(table) + 1)]
+        write_as_read(staging / stack_star.name, table, names)
+        for path in (stack, stack_star):
+            (staging / path.name).replace(path)
     return stack
 
 
@@ -154,28 +172,34 @@ def compare_maps(
         If the voxel sizes differ.
     GeometryError
         If the boxes differ.
+    ImageValueError
+        If a map is constant, or holds NaN.
     """
     from ..io.files import write_text_atomic
-    from ..io.mrc import read_volume
     from ..physics.fsc import fsc_curve, pearson, resolution_angst
     from ..report.canvas import write_png
     from ..report.figures import fsc_figure
 
-    volume_a, voxel_a = read_volume(first)
-    volume_b, voxel_b = read_volume(second)
+    csv_path, png_path = (Path(out).with_name(Path(out).name + end) for end in (".csv", ".png"))
+    for path in (csv_path, png_path):
+        check_writable(path)
+    volume_a, voxel_a = _read_map(first)
+    volume_b, voxel_b = _read_map(second, volume_a.shape, first)
     _check_pixel_sizes(voxel_a, f"map {first}", voxel_b, f"map {second}")
-    mask_values = None if mask is None else read_volume(mask, voxel_a)[0]
+    mask_values = None if mask is None else _read_map(mask, volume_a.shape, first, is_mask=True)[0]
     curve = fsc_curve(volume_a, volume_b, voxel_a, mask_values)
-    base = Path(out)
+    figure = fsc_figure({f"{Path(first).name}, {Path(second).name}": curve})
+    with staging_folder(csv_path.parent, "comparing") as staging:
+        write_text_atomic(staging / csv_path.name, _curve_csv(curve))
+        write_png(figure, staging / png_path.name)
+        for path in (csv_path, png_path):
+            (staging / path.name).replace(path)
     return MapComparison(
         curve=curve,
         correlation=pearson(volume_a, volume_b, mask_values),
         resolutions_angst={level: resolution_angst(curve, level) for level in FSC_THRESHOLDS},
-        csv=write_text_atomic(base.with_name(base.name + ".csv"), _curve_csv(curve)),
-        png=write_png(
-            fsc_figure({f"{Path(first).name}, {Path(second).name}": curve}),
-            base.with_name(base.name + ".png"),
-        ),
+        csv=csv_path,
+        png=png_path,
     )
 
 
@@ -187,6 +211,52 @@ def _curve_csv(curve: "FscCurve") -> str:
         size = 1 / frequency if frequency > 0 else np.inf
         writer.writerow((f"{frequency:.8g}", f"{size:.6g}", f"{correlation:.8g}"))
     return text.getvalue()
+
+
+def _read_map(
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...] | None = None,
+    like: str | os.PathLike[str] | None = None,
+    *,
+    is_mask: bool = False,
+) -> tuple[np.ndarray, float]:
+    """Return a cubic map and its voxel size [A]; of `shape`, the one of map `like`, if given."""
+    from ..io.mrc import read_volume
+
+    what = "mask" if is_mask else "map"
+    # a mask is laid on the voxels of the map, whatever its header says of their size
+    volume, voxel_angst = read_volume(path, 1.0 if is_mask else None)
+    if len(set(volume.shape)) > 1:
+        raise GeometryError(
+            f"{what} {path} has {_size(volume.shape)} voxels; give one whose sides are alike"
+        )
+    if shape is not None and volume.shape != shape:
+        raise GeometryError(
+            f"{what} {path} has {_size(volume.shape)} voxels and map {like} {_size(shape)}; give "
+            "files of one box, or crop one of them"
+        )
+    value = volume.flat[0]
+    if not is_mask and (volume == value).all():
+        raise ImageValueError(
+            f"map {path} is constant ({value:g} everywhere); give the map that was meant"
+        )
+    return volume, voxel_angst
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)
+
+
+def _refuse_inputs(
+    outputs: Iterable[str | os.PathLike[str]],
+    table: "ParticleTable",
+    *others: str | os.PathLike[str],
+) -> None:
+    """Raise if a file to write is the star file, one of its stacks, or one of `others`."""
+    inputs = {Path(path).resolve() for path in (table.source, *table.stacks, *others)}
+    for path in outputs:
+        if Path(path).resolve() in inputs:
+            raise OptionError(f"{path} is read here and would be lost; write to another name")
 
 
 def _check_pixel_sizes(first: float, first_name: str, second: float, second_name: str) -> None:

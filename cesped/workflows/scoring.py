@@ -87,7 +87,9 @@ def score_predictions(
         If RELION was chosen and is missing, or fails.
     """
     from ..evaluation.outputs import read_result
+    from ..io.files import check_writable
 
+    check_writable(Path(outdir) / REPORT_NAME)
     chosen = options or ScoringOptions()
     folder = Path(outdir)
     scored: list[EvaluationResult] = []

@@ -155,10 +155,18 @@ def test_missing_file_and_folder_are_missing_files(tmp_path):
 
 
 def test_a_voxel_that_is_not_finite_is_counted(tmp_path, volume):
-    volume[1, 2, 3] = np.nan
     path = write_volume(tmp_path / "map.mrc", volume, 1.0)
+    path.write_bytes(path.read_bytes()[:-4] + np.float32(np.nan).tobytes())
     with pytest.raises(ImageValueError, match="1 NaN or infinite voxels"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_map_that_is_not_finite_is_not_written(tmp_path, volume, value):
+    volume[1, 2, 3] = value
+    with pytest.raises(ImageValueError, match=r"map\.mrc has NaN or infinite voxels: it was not"):
+        write_volume(tmp_path / "map.mrc", volume, 1.0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_image_is_not_a_volume(tmp_path):
