@@ -6,6 +6,7 @@ angstrom, orientations the rotations of `cesped.geometry.euler`.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +29,18 @@ from cesped.geometry.poses import Poses
 from cesped.io.star_writer import write_star
 from cesped.physics.ctf import CtfParameters
 
+_log = logging.getLogger(__name__)
+
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 ORIGINS_ANGST = ("rlnOriginXAngst", "rlnOriginYAngst")
 ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
 TRUE_CONFIDENCE = "rlnMaxValueProbDistribution"
 PREDICTED_CONFIDENCE = "rlnParticleFigureOfMerit"
 
+_PROCESSED = {
+    "rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF",
+    "rlnCtfDataArePhaseFlipped": "phase flipped",
+}
 _SAME_ROTATION = 1e-9  # largest difference of matrix elements that rounding explains
 
 
@@ -74,6 +81,7 @@ def read_particle_table(
     root = path.parent if root_dir is None else Path(root_dir).expanduser()
     stacks = locate_stacks(names, root, path.parent, columns.source, must_exist=check_images)
     poses = _poses(columns, pixel_size, TRUE_CONFIDENCE, required=require_poses)
+    _warn_of_processed_images(columns)
     return ParticleTable(
         source=columns.source,
         particles=columns.particles,
@@ -295,6 +303,18 @@ def _ctf(columns: StarColumns) -> CtfParameters | None:
         return CtfParameters(**values)
     except MetadataError as error:
         raise MetadataError(f"{columns.source}: {error}") from error
+
+
+def _warn_of_processed_images(columns: StarColumns) -> None:
+    for name, done in _PROCESSED.items():
+        if columns.has(name) and columns.numbers(name).any():
+            _log.warning(
+                "%s: images are %s already (%s); use no CTF correction, and no reconstruction "
+                "that divides by the CTF",
+                columns.source,
+                done,
+                name,
+            )
 
 
 def _set_angles(particles: pd.DataFrame, poses: Poses) -> None:

@@ -263,6 +263,14 @@ def test_header_that_does_not_know_its_pixel_size(entry, voxel, caplog):
     assert "do not state their pixel size" in caplog.text
 
 
+@pytest.mark.parametrize("column", ["rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped"])
+def test_images_whose_ctf_was_touched_are_told(entry, column, caplog):
+    read_particle_table(rewrite(entry, **{column: [0] * 6}))
+    assert caplog.text == ""
+    read_particle_table(rewrite(entry, **{column: [1] * 6}))
+    assert "use no CTF correction" in caplog.text
+
+
 def test_star_without_particles(entry):
     path = entry.folder / "empty.star"
     path.write_text("data_particles\n\nloop_\n_rlnMicrographName #1\nmic1.mrc\n")
