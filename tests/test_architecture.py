@@ -1,4 +1,5 @@
 """The house has one staircase: a module may import its own floor or a lower one."""
+
 import ast
 from pathlib import Path
 
