@@ -310,8 +310,9 @@ def test_a_long_table_of_many_stacks(tmp_path):
     table = read_particle_table(path, check_images=False)
     assert len(table) == count
     assert len(table.stacks) == 50
-    assert table.section[1001] == 1
-    np.testing.assert_allclose(table.poses.origins_angst[:, 0], 3.0 * numbers[:, 4].astype(float))
+    assert table.section[1001] == 1  # "000002@Extract/mic0001.mrcs"
+    # pixel origins come out in angstrom; the file's columns end with OriginX, OriginY, PixelSize
+    np.testing.assert_allclose(table.poses.origins_angst[:, 0], 3.0 * numbers[:, 3].astype(float))
 
 
 @needs_real_data("relion31.6opticsgroups.star")
