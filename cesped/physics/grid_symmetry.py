@@ -1,5 +1,7 @@
 """What makes an accumulated Fourier grid whole: Friedel mates on x = 0, and the point group."""
 
+from functools import partial
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,8 @@ def symmetrise(
 ) -> Accumulator:
     """Return the sum of a grid over the rotations of a point group, interpolated trilinearly.
 
+    The grid itself is returned for the group of one operator.
+
     Parameters
     ----------
     accumulator : grid after `complete_plane`
@@ -37,16 +41,13 @@ def symmetrise(
     Numerator and denominator are summed alike, as `relion_reconstruct --sym` does; voxels outside
     the sphere of the slices are left out.
     """
+    if len(operators) == 1:
+        return accumulator
     summed = accumulator.copy()
-    if len(operators) > 1:
-        radius = (accumulator.shape[0] - 1) // 2
-        bounds = slab_bounds(radius, max(MIN_SLABS, 4 * threads))
-        others = np.ascontiguousarray(operators[1:], dtype=np.float32)
-        for_each_slab(
-            lambda first, last: _add_rotated(summed, accumulator, others, first, last),
-            bounds,
-            threads,
-        )
+    radius = (accumulator.shape[0] - 1) // 2
+    bounds = slab_bounds(radius, max(MIN_SLABS, 4 * threads))
+    others = np.ascontiguousarray(operators[1:], dtype=np.float32)
+    for_each_slab(partial(_add_rotated, summed, accumulator, others), bounds, threads)
     return summed
 
 

@@ -5,6 +5,7 @@ atomic operations, the same sum whatever the number of threads, and a slab stays
 """
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -61,7 +62,8 @@ def insert_slices(
     """Add CTF * X and CTF^2 of a batch of images to a padded grid, trilinearly.
 
     Samples with |k| <= n / 2 are used; of the line kx = 0 only ky >= 0, because the other half is
-    its conjugate. A sample that lands at x < 0 is replaced by its Friedel mate.
+    its conjugate. A sample that lands at x < 0 is replaced by its Friedel mate. (RELION 3.1 takes
+    of the two samples with |k| = n / 2 exactly those that rounding leaves inside.)
 
     Parameters
     ----------
@@ -91,7 +93,9 @@ def insert_slices(
     )
 
 
-def for_each_slab(work, bounds: NDArray[np.int64], threads: int) -> None:  # type: ignore[no-untyped-def]
+def for_each_slab(
+    work: Callable[[int, int], object], bounds: NDArray[np.int64], threads: int
+) -> None:
     """Call `work(first, last)` for consecutive bounds, on `threads` threads.
 
     The kernels release the interpreter lock. A plain pool is used instead of numba's own threads
@@ -117,6 +121,24 @@ def _add_pair(grid, at, left, right, real, imag, weight):  # type: ignore[no-unt
     grid[at] += right * real
     grid[at + one] += right * imag
     grid[at + two] += right * weight
+
+
+@numba.njit(inline="always")
+def _add_sample(grid, at, stride_y, stride_z, lower, upper, fx, fy, fz, real, imag, weight):  # type: ignore[no-untyped-def]
+    """Spread a sample over the 8 voxels about it; `lower` and `upper`: which planes are ours."""
+    one = np.float32(1)
+    gx, gy = one - fx, one - fy
+    if lower:
+        f = (one - fz) * gy
+        _add_pair(grid, at, f * gx, f * fx, real, imag, weight)
+        f = (one - fz) * fy
+        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, weight)
+    if upper:
+        at += stride_z
+        f = fz * gy
+        _add_pair(grid, at, f * gx, f * fx, real, imag, weight)
+        f = fz * fy
+        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, weight)
 
 
 @numba.njit(inline="always")
@@ -189,16 +211,8 @@ def _insert_slab(grid4, first, last, planes, ctf, scaled, weights, phase_x, phas
                     real = c * (value.real * turn_real - value.imag * turn_imag)
                     imag = sign * c * (value.real * turn_imag + value.imag * turn_real)
                     square = weight * c * c
-                    gx, gy = one - fx, one - fy
                     at = np.uintp(z0) * stride_z + np.uintp(y0) * stride_y + np.uintp(3 * x0)
-                    if z0 >= bottom:
-                        f = (one - fz) * gy
-                        _add_pair(grid, at, f * gx, f * fx, real, imag, square)
-                        f = (one - fz) * fy
-                        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, square)
-                    if z0 + 1 < top:
-                        at += stride_z
-                        f = fz * gy
-                        _add_pair(grid, at, f * gx, f * fx, real, imag, square)
-                        f = fz * fy
-                        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, square)
+                    lower, upper = z0 >= bottom, z0 + 1 < top
+                    _add_sample(
+                        grid, at, stride_y, stride_z, lower, upper, fx, fy, fz, real, imag, square
+                    )

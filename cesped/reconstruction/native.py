@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import scipy.fft
 import torch
 from numpy.typing import NDArray
 
@@ -13,7 +14,6 @@ from ..data.table import ParticleTable
 from ..geometry.symmetry import PointGroup, point_group
 from ..physics.backprojection import BackProjector, available_threads
 from ..physics.ctf import ctf_half_plane
-from ..physics.fourier import images_to_half_plane
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
@@ -95,11 +95,13 @@ class NativeReconstructor:
         ctf = table.require_ctf() if options.ctf else None
         box, threads = table.image_size, options.threads or available_threads()
         source = ImageSource(table)
+        # the transforms are about pixel 0: moving the content there from the middle of the box is
+        # one more shift, which costs nothing where the origin is shifted anyway
         projectors = [BackProjector(box, options.padding, threads) for _ in pose_sets]
         label = f"back-projecting {table.source}"
         with torch_threads(threads), progress.task(label, len(table)) as advance:
             for rows in _batches(len(table), box):
-                half_planes = images_to_half_plane(torch.from_numpy(source.read(rows)))
+                half_planes = scipy.fft.rfft2(source.read(rows), workers=threads)
                 transfer = None
                 if ctf is not None:
                     sizes = table.pixel_size_angst[rows]
@@ -110,7 +112,7 @@ class NativeReconstructor:
                         transfer,
                         pose_set.poses.rotations[rows],
                         None if pose_set.weights is None else pose_set.weights[rows],
-                        pose_set.poses.origins_angst[rows] / pixel_size_angst,
+                        pose_set.poses.origins_angst[rows] / pixel_size_angst - box // 2,
                     )
                 advance(len(rows))
         for projector in projectors:
