@@ -1,21 +1,16 @@
 """Changing a batch of training images and their poses together, on the model's device.
 
-Images are oversampled twice in Fourier space and interpolated once: turning white noise of a
-32-pixel image with a bilinear kernel at its own pixels would halve its highest frequencies, and a
-model would learn that turned images are smooth.
+An in-plane turn and shift, noise, and the view from the opposite side, which costs nothing.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import grid_sample
 
-from ..data.preprocessing import resize_band_limited
+from ..data.augmentation import move_images
 from ..geometry.inplane import InPlaneMove
 from .recipe import AugmentationRecipe
-
-_OVERSAMPLING = 2
 
 #: The half turn about the image's y that makes a mirrored image a projection again.
 _ABOUT_Y = np.diag([-1.0, 1.0, -1.0])
@@ -48,25 +43,17 @@ class BatchMove:
 
     def apply_to_images(self, images: torch.Tensor) -> torch.Tensor:
         """Return the changed images `(B, 1, n, n)`; what enters from outside is a reflection."""
-        n = images.shape[-1]
-        fine = resize_band_limited(images, _OVERSAMPLING * n)
-        place = self._where_pixels_come_from(images)  # (B, n, n, 2) about the centre
-        m = fine.shape[-1]
-        place = (place * _OVERSAMPLING + m // 2) * (2.0 / (m - 1)) - 1.0
-        return grid_sample(
-            fine, place, mode="bilinear", padding_mode="reflection", align_corners=True
-        )
+        flip = torch.from_numpy(self.mirrored).to(images.device)[:, None, None, None]
+        return move_images(torch.where(flip, mirror_in_x(images), images), self.inplane)
 
-    def _where_pixels_come_from(self, images: torch.Tensor) -> torch.Tensor:
-        """Return, for each pixel p' of the result, p = M A^-1 (p' - t) with M the mirror."""
-        n = images.shape[-1]
-        inverse = np.swapaxes(self.inplane.matrices(), 1, 2)
-        sign = np.where(self.mirrored, -1.0, 1.0)
-        inverse = inverse * np.stack([sign, np.ones_like(sign)], axis=1)[:, :, None]
-        axis = np.arange(n) - n // 2
-        pixels = np.stack(np.meshgrid(axis, axis, indexing="xy"), axis=-1).reshape(1, n * n, 2)
-        from_where = (pixels - self.inplane.shift_px[:, None]) @ np.swapaxes(inverse, 1, 2)
-        return torch.from_numpy(from_where.reshape(-1, n, n, 2)).to(images)
+
+def mirror_in_x(images: torch.Tensor) -> torch.Tensor:
+    """Return images `(..., n, n)` whose content at (x, y) is what was at (-x, y), about n // 2.
+
+    The first column of an even image, -n / 2, has no partner and stays.
+    """
+    mirrored = images.flip(-1)
+    return mirrored.roll(1, dims=-1) if images.shape[-1] % 2 == 0 else mirrored
 
 
 def draw_moves(count: int, recipe: AugmentationRecipe, generator: torch.Generator) -> BatchMove:

@@ -8,6 +8,9 @@ from torch import nn
 
 from ...geometry.symmetry import PointGroup
 
+#: Averages taken: the neighbourhood of the second is centred on the first, not on a node.
+_PASSES = 2
+
 
 class PoseDecoder(nn.Module):
     """Decide on the pose with the least expected angular error, then average around it.
@@ -51,13 +54,14 @@ class PoseDecoder(nn.Module):
         rotations = cast(torch.Tensor, self.nodes)[places]  # (B, M, 3, 3)
         angles = self._angles(rotations, rotations)  # (B, M, M)
         best = torch.einsum("bij,bj->bi", angles, weights).argmin(dim=1)
-        rows = torch.arange(len(best), device=best.device)
-        near = weights * (angles[rows, best] < self.radius_rad)
-        centre = rotations[rows, best]
-        mean = torch.einsum("bm,bmij->bij", near, self._towards(rotations, centre))
-        mean = mean + 1e-6 * centre  # decides when all weights underflow
-        confidence = (near.sum(dim=1) * self.order).clamp(0.0, 1.0)
-        return _nearest_rotations(mean), confidence
+        centre = rotations[torch.arange(len(best), device=best.device), best]
+        near = weights
+        for _ in range(_PASSES):
+            distances = self._angles(rotations, centre[:, None]).squeeze(2)
+            near = weights * (distances < self.radius_rad)
+            mean = torch.einsum("bm,bmij->bij", near, self._towards(rotations, centre))
+            centre = _nearest_rotations(mean + 1e-6 * centre)  # decides if all weights underflow
+        return centre, (near.sum(dim=1) * self.order).clamp(0.0, 1.0)
 
     def _angles(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """Return the angles `(B, M, K)` [radians] between classes of equal poses."""

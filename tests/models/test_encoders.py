@@ -1,0 +1,77 @@
+"""Encoders: torchvision's names, shared centres, Gaussian channels."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from cesped.errors import CheckpointError, OptionError
+from cesped.models.encoders.compact import CompactEncoder
+from cesped.models.encoders.resnet import ResNet, load_encoder_weights
+from cesped.models.encoders.smoothing import SmoothedChannels
+
+#: Parameters and state entries of torchvision's networks, less the classifier's two.
+TORCHVISION = {"resnet18": (11_176_512, 120), "resnet50": (23_508_032, 318)}
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_resnet_has_torchvisions_parameters(name):
+    network = ResNet(name)
+    parameters, entries = TORCHVISION[name]
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert len(network.state_dict()) == entries
+    assert {"conv1.weight", "layer2.0.downsample.1.running_mean", "layer4.1.bn2.bias"} <= set(
+        network.state_dict()
+    )
+
+
+def test_resnet_map_is_a_32nd_of_the_image():
+    network = ResNet("resnet18").eval()
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 512, 2, 2)
+
+
+def test_weights_with_a_classifier_load(tmp_path):
+    network = ResNet("resnet18")
+    state = {**network.state_dict(), "fc.weight": torch.zeros(2, 512), "fc.bias": torch.zeros(2)}
+    torch.save(state, tmp_path / "weights.pth")
+    other = ResNet("resnet18")
+    load_encoder_weights(other, "resnet18", str(tmp_path / "weights.pth"))
+    torch.testing.assert_close(other.conv1.weight, network.conv1.weight)
+
+
+def test_foreign_weights_are_refused(tmp_path):
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"broken\.pth cannot be read"):
+        load_encoder_weights(ResNet("resnet18"), "resnet18", str(tmp_path / "broken.pth"))
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="are not those of resnet18"):
+        load_encoder_weights(ResNet("resnet18"), "resnet18", str(tmp_path / "other.pth"))
+
+
+def test_unknown_encoder_is_refused():
+    with pytest.raises(OptionError, match="resnet18, resnet34"):
+        ResNet("resnet17")
+
+
+def test_channels_are_the_image_and_two_gaussians():
+    image = np.random.default_rng(0).standard_normal((20, 20)).astype(np.float32)
+    channels = SmoothedChannels()(torch.from_numpy(image)[None, None])[0].numpy()
+    np.testing.assert_array_equal(channels[0], image)
+    for channel, sigma in zip(channels[1:], (1.0, 2.0), strict=True):
+        expected = gaussian_filter(image, sigma, mode="nearest", truncate=4.0)
+        np.testing.assert_allclose(channel, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("pixels", "expected"), [(32, 5), (33, 5), (16, 3), (64, 9)])
+def test_compact_maps_share_the_centre_of_the_image(pixels, expected):
+    torch.manual_seed(0)
+    encoder = CompactEncoder(1, (4, 4, 4)).eval()
+    for parameter in encoder.parameters():  # symmetric filters: the map of a point is symmetric
+        parameter.data = parameter.data.abs().mean().expand_as(parameter.data).clone()
+    image = torch.zeros(1, 1, pixels, pixels)
+    image[0, 0, pixels // 2, pixels // 2] = 1.0
+    image = image - encoder.stem[0].weight.sum() * 0
+    features = encoder(image)
+    assert features.shape[-1] == expected
+    torch.testing.assert_close(features, features.flip(-1))
+    torch.testing.assert_close(features, features.flip(-2))

@@ -1,0 +1,144 @@
+"""Whole runs on a tiny entry: files, resumption, refusals."""
+
+import contextlib
+import json
+
+import pytest
+import torch
+from tiny_runs import TARGET, make_tiny_entry, tiny_recipe
+
+from cesped.errors import CheckpointError, OptionError
+from cesped.training.checkpoint import load_checkpoint
+from cesped.training.fit import train_half
+from cesped.training.history import read_csv
+
+
+class KilledError(Exception):
+    """Stands for the death of the process."""
+
+
+class KillAt:
+    """A `Progress` that dies when the training has done so many steps."""
+
+    def __init__(self, step):
+        self.step = step
+
+    @contextlib.contextmanager
+    def task(self, description, total):
+        done = 0
+
+        def advance(units):
+            nonlocal done
+            done += units
+            if description.startswith("Training") and done >= self.step:
+                raise KilledError
+
+        yield advance
+
+
+@pytest.fixture(scope="module")
+def entry_dir(session_benchmark_dir):
+    make_tiny_entry(session_benchmark_dir)
+    return session_benchmark_dir
+
+
+@pytest.fixture(scope="module")
+def whole_run(entry_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return train_half(TARGET, 0, folder, tiny_recipe(), entry_dir)
+
+
+def comparable(folder):
+    return [(row.step, row.train_loss, row.val_loss) for row in read_csv(folder / "log.csv")]
+
+
+def test_a_run_leaves_model_log_curve_and_provenance(whole_run):
+    names = {path.name for path in whole_run.run_dir.iterdir()}
+    assert names == {"model.ckpt", "log.csv", "learning_curve.png", "provenance.json", "run.json"}
+    model, card = load_checkpoint(whole_run.checkpoint)
+    assert (card.target, card.halfset, card.symmetry, card.steps) == (TARGET, 0, "C1", 12)
+    assert card.preprocessing["image_size"] == 16
+    assert card.package_version
+    assert not model.training
+    assert [row.step for row in read_csv(whole_run.run_dir / "log.csv")] == [4, 8, 12]
+    facts = json.loads((whole_run.run_dir / "provenance.json").read_text())
+    assert facts["recipe"]["trainer"]["max_steps"] == 12
+    assert facts["program"]["torch"] == torch.__version__
+    assert (whole_run.run_dir / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("step", [2, 6, 9])
+def test_a_killed_run_goes_on_to_the_same_model(step, whole_run, entry_dir, tmp_path):
+    with pytest.raises(KilledError):
+        train_half(TARGET, 0, tmp_path, tiny_recipe(), entry_dir, progress=KillAt(step))
+    assert not (tmp_path / "model.ckpt").exists()
+    resumed = train_half(TARGET, 0, tmp_path, tiny_recipe(), entry_dir)
+    assert resumed.resumed_at_step == step // 4 * 4
+    model, _ = load_checkpoint(resumed.checkpoint)
+    expected, _ = load_checkpoint(whole_run.checkpoint)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, atol=1e-6, rtol=1e-5)
+    assert comparable(tmp_path) == comparable(whole_run.run_dir)
+
+
+def test_a_finished_run_is_not_done_again(whole_run, entry_dir):
+    before = whole_run.checkpoint.stat().st_mtime_ns
+    again = train_half(TARGET, 0, whole_run.run_dir, tiny_recipe(), entry_dir)
+    assert again.checkpoint.stat().st_mtime_ns == before
+    assert again.resumed_at_step == 12
+
+
+def test_another_run_in_the_same_folder_is_refused(whole_run, entry_dir):
+    with pytest.raises(CheckpointError, match="differs in halfset, star_sha256"):
+        train_half(TARGET, 1, whole_run.run_dir, tiny_recipe(), entry_dir)
+    with pytest.raises(CheckpointError, match="differs in recipe"):
+        train_half(TARGET, 0, whole_run.run_dir, tiny_recipe(optimizer__lr=0.1), entry_dir)
+
+
+def test_a_damaged_state_is_refused_and_a_fresh_start_helps(entry_dir, tmp_path):
+    recipe = tiny_recipe(trainer__max_steps=4)
+    with pytest.raises(KilledError):
+        train_half(TARGET, 0, tmp_path, recipe, entry_dir, progress=KillAt(4))
+    (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be read"):
+        train_half(TARGET, 0, tmp_path, recipe, entry_dir)
+    outcome = train_half(TARGET, 0, tmp_path, recipe, entry_dir, resume=False)
+    assert outcome.resumed_at_step == 0
+
+
+def test_plateau_keeps_the_best_and_stops_early(entry_dir, tmp_path):
+    recipe = tiny_recipe(
+        optimizer__schedule="plateau",
+        optimizer__lr=0.5,  # so large that nothing gets better for long
+        optimizer__plateau_patience=1,
+        trainer__keep="best",
+        trainer__average_decay=0.0,
+        trainer__early_stop_patience=2,
+        trainer__max_steps=40,
+        trainer__steps_per_round=2,
+    )
+    outcome = train_half(TARGET, 0, tmp_path, recipe, entry_dir)
+    rows = read_csv(tmp_path / "log.csv")
+    best = min(rows, key=lambda row: row.val_loss)
+    _, card = load_checkpoint(outcome.checkpoint)
+    assert card.steps == best.step
+    assert len(rows) < 20
+    assert rows[-1].step == best.step + 2 * 2
+    assert rows[-1].learning_rate < rows[0].learning_rate
+
+
+def test_training_starts_from_given_weights(whole_run, entry_dir, tmp_path):
+    recipe = tiny_recipe(trainer__max_steps=4, optimizer__lr=1e-12, trainer__average_decay=0.0)
+    outcome = train_half(TARGET, 0, tmp_path, recipe, entry_dir, start_from=whole_run.checkpoint)
+    model, _ = load_checkpoint(outcome.checkpoint)
+    given, _ = load_checkpoint(whole_run.checkpoint)
+    for name, value in given.named_parameters():
+        torch.testing.assert_close(dict(model.named_parameters())[name], value)
+    other = tiny_recipe(**{"model__l_max": 3})
+    with pytest.raises(CheckpointError, match="use the recipe it was trained with"):
+        train_half(TARGET, 0, tmp_path / "b", other, entry_dir, start_from=whole_run.checkpoint)
+
+
+def test_a_wrong_model_option_is_named_before_anything_is_written(entry_dir, tmp_path):
+    with pytest.raises(OptionError, match="did you mean 'l_max'"):
+        train_half(TARGET, 0, tmp_path, tiny_recipe(**{"model__lmax": 3}), entry_dir)

@@ -1,0 +1,42 @@
+"""An entry and a recipe so small that a whole training run takes a second or two."""
+
+from cesped.data.demo_entry import DemoSpecification, make_entry
+from cesped.training.recipe import load_recipe
+
+TARGET = "TINY"
+
+
+def make_tiny_entry(benchmark_dir, name=TARGET, symmetry="C1", particles=40):
+    return make_entry(
+        DemoSpecification(
+            name=name,
+            symmetry=symmetry,
+            n_particles_per_half=particles,
+            box=24,
+            pixel_size_angst=6.0,
+            n_atoms=120,
+            radius_angst=50.0,
+            resolution_angst=16.0,
+        ),
+        benchmark_dir,
+    )
+
+
+def tiny_recipe(**overrides):
+    values = {
+        "data.image_size": 16,
+        "data.batch_size": 8,
+        "model.widths": [4, 8, 8],
+        "model.l_max": 2,
+        "model.sphere_features": 8,
+        "model.so3_features": 4,
+        "model.projector_order": 1,
+        "model.filter_order": 1,
+        "model.grid_order": 1,
+        "trainer.max_steps": 12,
+        "trainer.steps_per_round": 4,
+        "trainer.accelerator": "cpu",
+    }
+    return load_recipe(
+        "demo", {**values, **{k.replace("__", "."): v for k, v in overrides.items()}}
+    )
