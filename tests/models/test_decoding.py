@@ -30,7 +30,7 @@ def test_spread_labels_decode_below_the_grid_spacing(name):
     rotations, confidence = decoder(name)(torch.log(labels + 1e-12))
     error_deg = symmetric_distance_deg(truth, rotations.double().numpy(), group)
     assert error_deg.mean() < 2.0  # nodes are 15 degrees apart
-    assert error_deg.max() < 4.0
+    assert error_deg.max() < 5.0
     # the share of this density within 22.5 degrees: chi-square with three degrees of freedom
     assert 0.85 < confidence.mean() <= 1.0
 
