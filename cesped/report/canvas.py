@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PNG_DPI = 150
 _PAGE_PX_PER_INCH = 96  # so that letters have one size in all figures of a page
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {  # a typed mapping of matplotlib's names where it is installed
     "font.size": 10.5,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,

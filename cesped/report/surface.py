@@ -1,7 +1,11 @@
 """Surfaces of equal density as triangles, small enough to be carried by a page."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 #: Index of the four cells around an edge, in turning order, as offsets in the two other axes.
 _AROUND_EDGE = ((0, 0), (1, 0), (1, 1), (0, 1))
@@ -74,7 +78,7 @@ def _triangles_along(
     return np.concatenate([quads[:, [0, 2, 1]], quads[:, [0, 3, 2]]])
 
 
-def _neighbours(field: NDArray, axis: int) -> tuple[NDArray, NDArray]:
+def _neighbours(field: NDArray[Scalar], axis: int) -> tuple[NDArray[Scalar], NDArray[Scalar]]:
     """Return the two ends of all edges along `axis`, as views."""
     size = field.shape[axis]
     return field.take(range(size - 1), axis), field.take(range(1, size), axis)
