@@ -63,7 +63,7 @@ def run_program(
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             raise
-    text = log.read_text(encoding="utf-8", errors="replace")
+    text = log.read_bytes().decode("utf-8", errors="replace")
     if status:
         raise ProgramError(failure_message(command, f"ended with status {status}", text))
     return text
@@ -72,7 +72,7 @@ def run_program(
 def failure_message(command: Sequence[str], what: str, log: str) -> str:
     """Return a message with the command, what went wrong, and the last lines of the log."""
     # RELION draws its progress bars with carriage returns: only their last state is of use
-    lines = [line.rpartition("\r")[2].rstrip() for line in log.splitlines()]
+    lines = [line.rstrip().rpartition("\r")[2] for line in log.split("\n")]
     tail = [line for line in lines if line][-_LOG_TAIL_LINES:]
     return "\n".join(
         [f"{Path(command[0]).name} {what}", f"command: {' '.join(command)}", "its last words:"]
