@@ -78,7 +78,9 @@ def _link_stacks(folder: Path, number: int, table: ParticleTable) -> list[str]:
 
 
 def _particle_columns(table: ParticleTable, pose_set: PoseSet, links: list[str]) -> pd.DataFrame:
-    angles_deg = rotation_to_euler(pose_set.poses.rotations)
+    # as many digits as a star file of RELION can hold: with others its gridding iterations, which
+    # amplify rounding where samples are few, give another map than from the user's own file
+    angles_deg = np.round(rotation_to_euler(pose_set.poses.rotations), 9)
     origins_angst = pose_set.poses.origins_angst
     where = zip(table.section, table.stack_index, strict=True)
     weights = np.ones(len(table)) if pose_set.weights is None else pose_set.weights
