@@ -15,7 +15,7 @@ class Progress(Protocol):
     """Something that can watch steps of known or unknown length."""
 
     def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Open a step of `total` units; call the yielded function with each number of units done."""
+        """Open a step of `total` units; tell the yielded function how many more are done."""
 
 
 class SilentProgress:

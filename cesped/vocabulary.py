@@ -1,6 +1,6 @@
 """The closed choices of the package, each parsed once at the door, and its shared defaults."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Self
 
 from .errors import OptionError
@@ -12,7 +12,7 @@ BENCHMARK_DIR_VARIABLE = "CESPED_BENCHMARK_DIR"
 FSC_THRESHOLDS = (0.143, 0.5)
 
 
-class Choice(str, Enum):
+class Choice(StrEnum):
     """A closed set of option values; `parse` turns a user's word into a member."""
 
     @classmethod
@@ -29,9 +29,6 @@ class Choice(str, Enum):
                 return member
         options = ", ".join(member.value for member in cls)
         raise OptionError(f"{value!r} is not a {cls.__name__}; use one of: {options}")
-
-    def __str__(self) -> str:
-        return str(self.value)
 
 
 class CtfCorrection(Choice):
