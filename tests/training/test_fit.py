@@ -8,6 +8,7 @@ import torch
 from tiny_runs import TARGET, make_tiny_entry, tiny_recipe
 
 from cesped.errors import CheckpointError, OptionError
+from cesped.training.batches import BatchDataset
 from cesped.training.checkpoint import load_checkpoint
 from cesped.training.fit import train_half
 from cesped.training.history import read_csv
@@ -65,6 +66,19 @@ def test_a_run_leaves_model_log_curve_and_provenance(whole_run):
     assert facts["recipe"]["trainer"]["max_steps"] == 12
     assert facts["program"]["torch"] == torch.__version__
     assert (whole_run.run_dir / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_round_takes_the_next_batches(entry_dir, tmp_path, monkeypatch):
+    taken = []
+    read = BatchDataset.__getitem__
+
+    def watched(self, which):
+        taken.append((len(which.rows), which.step))
+        return read(self, which)
+
+    monkeypatch.setattr(BatchDataset, "__getitem__", watched)
+    train_half(TARGET, 0, tmp_path, tiny_recipe(), entry_dir)
+    assert [step for count, step in taken if count == 8] == list(range(12))
 
 
 @pytest.mark.parametrize("step", [2, 6, 9])
