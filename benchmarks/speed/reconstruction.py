@@ -170,7 +170,7 @@ def main() -> int:
             folder / "all", arguments.box, arguments.particles, arguments.symmetry
         )
         print(
-            f"{arguments.particles} particles, {arguments.box} px, {arguments.symmetry}, padding 2; "
+            f"{arguments.particles} particles of {arguments.box} px, {arguments.symmetry}; "
             f"medians of {arguments.repeats} runs in turn"
         )
         print(f"ours on {threads} threads, RELION in 1 process")

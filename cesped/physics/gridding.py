@@ -72,9 +72,7 @@ def gridding_weights(density: Grid, radius: int, padding: int, threads: int) -> 
     blob = _blob_octant(size, 2 * radius + 3, padding)
     product = np.empty_like(density)
     weights = np.empty_like(density)
-    for_each_slab(
-        lambda first, last: _start(density, weights, product, radius, first, last), bounds, threads
-    )
+    for_each_slab(partial(_start, density, weights, product, radius), bounds, threads)
     for _ in range(GRIDDING_ITERATIONS):
         convolved = _convolve(product, blob, bounds, threads)
         improve = partial(_improve, density, convolved, weights, product)
@@ -88,7 +86,7 @@ def _convolve(product: Grid, blob: Grid, bounds: NDArray[np.int64], threads: int
     rows = scipy.fft.rfft(product, axis=1, workers=threads)
     rows = scipy.fft.fft(rows, axis=0, workers=threads, overwrite_x=True)
     real_space = scipy.fft.irfft(rows, n=size, axis=2, workers=threads, overwrite_x=True)
-    for_each_slab(lambda first, last: _taper(real_space, blob, first, last), bounds, threads)
+    for_each_slab(partial(_taper, real_space, blob), bounds, threads)
     rows = scipy.fft.rfft(real_space, axis=2, workers=threads)
     rows = scipy.fft.ifft(rows, axis=0, workers=threads, overwrite_x=True)
     convolved: Grid = scipy.fft.irfft(rows, n=size, axis=1, workers=threads, overwrite_x=True)
@@ -148,30 +146,55 @@ def _taper(real_space, blob, first, last):  # type: ignore[no-untyped-def]
                 row[x] *= factor[min(x, size - x)]
 
 
-def floored_weights(density: Grid, radius: int, padding: int) -> Grid:
+def floored_weights(density: Grid, radius: int, padding: int, threads: int) -> Grid:
     """Return 1 / density, the density not below 1/1000 of the mean of its shell.
 
-    What RELION does when the gridding is skipped; 0 outside the sphere of `radius` and where a
-    shell is empty. Arguments as for `gridding_weights`.
+    What RELION does when the gridding is skipped; shells are floor(|k| / padding). 0 outside the
+    sphere of `radius` and where a shell is empty. Arguments as for `gridding_weights`.
     """
-    shells = _shell_numbers(density.shape[0], radius, padding)
-    inside = shells >= 0
-    total = np.bincount(shells[inside], weights=density[inside])
-    count = np.bincount(shells[inside])
+    size = density.shape[0]
+    bounds = np.linspace(0, size, max(MIN_SLABS, 4 * threads) + 1).astype(np.int64)
+    sums = np.zeros((size, radius // padding + 1, 2))
+    for_each_slab(partial(_sum_shells, density, sums, radius, padding), bounds, threads)
+    total, count = sums.sum(axis=0).T
     floor = (_SMALLEST_SHARE_OF_MEAN * total / np.maximum(count, 1)).astype(np.float32)
-    floored = np.maximum(density[inside], floor[shells[inside]])
     weights = np.zeros_like(density)
-    weights[inside] = np.divide(1, floored, out=np.zeros_like(floored), where=floored > 0)
+    for_each_slab(partial(_invert, density, weights, floor, radius, padding), bounds, threads)
     return weights
 
 
-def _shell_numbers(size: int, radius: int, padding: int) -> NDArray[np.int32]:
-    """Return the shell of each voxel of the half grid, in units of 1 / box; -1 outside."""
-    k = scipy.fft.fftfreq(size, 1 / size)
-    square = k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(size // 2 + 1) ** 2
-    shells: NDArray[np.int32] = np.floor(np.sqrt(square) / padding).astype(np.int32)
-    shells[square >= radius**2] = -1
-    return shells
+@numba.njit(nogil=True, cache=True)
+def _sum_shells(density, sums, radius, padding, first, last):  # type: ignore[no-untyped-def]
+    """Add up sum and number of the voxels of each shell, for each plane on its own."""
+    size = density.shape[0]
+    for z in range(first, last):
+        kz = z if z <= size // 2 else z - size
+        for y in range(size):
+            ky = y if y <= size // 2 else y - size
+            for x in range(density.shape[2]):
+                square = kz * kz + ky * ky + x * x
+                if square >= radius * radius:
+                    break
+                shell = int(np.sqrt(square) / padding)
+                sums[z, shell, 0] += density[z, y, x]
+                sums[z, shell, 1] += 1
+
+
+@numba.njit(nogil=True, cache=True)
+def _invert(density, weights, floor, radius, padding, first, last):  # type: ignore[no-untyped-def]
+    """Write 1 / density, floored, inside the sphere."""
+    size = density.shape[0]
+    for z in range(first, last):
+        kz = z if z <= size // 2 else z - size
+        for y in range(size):
+            ky = y if y <= size // 2 else y - size
+            for x in range(density.shape[2]):
+                square = kz * kz + ky * ky + x * x
+                if square >= radius * radius:
+                    break
+                value = max(density[z, y, x], floor[int(np.sqrt(square) / padding)])
+                if value > 0:
+                    weights[z, y, x] = 1 / value
 
 
 def weighted_map(
@@ -186,21 +209,14 @@ def weighted_map(
     radius = accumulator_radius(box, padding)
     bounds = np.linspace(0, size, max(MIN_SLABS, 4 * threads) + 1).astype(np.int64)
     density = np.empty((size, size, size // 2 + 1), dtype=np.float32)
-    for_each_slab(
-        lambda first, last: _gather_density(accumulator, density, radius, first, last),
-        bounds,
-        threads,
-    )
+    for_each_slab(partial(_gather_density, accumulator, density, radius), bounds, threads)
     if gridding:
         weights = gridding_weights(density, radius, padding, threads)
     else:
-        weights = floored_weights(density, radius, padding)
+        weights = floored_weights(density, radius, padding, threads)
     grid = np.empty(density.shape, dtype=np.complex64)
-    for_each_slab(
-        lambda first, last: _gather_weighted(accumulator, weights, grid, radius, first, last),
-        bounds,
-        threads,
-    )
+    del density  # one grid less beside the transforms
+    for_each_slab(partial(_gather_weighted, accumulator, weights, grid, radius), bounds, threads)
     grid[0, 0, 0] = 0  # RELION's maps have no mean of their own; the density of the origin counts
     volume = _central_box(grid, box, size, threads)
     radius_px = _distance_px(box)

@@ -83,7 +83,7 @@ def test_weights_without_gridding_are_floored_shell_by_shell():
     size, radius, padding = 16, 8, 2
     rng = np.random.default_rng(3)
     density = rng.uniform(0, 1, size=(size, size, size // 2 + 1)).astype(np.float32) ** 8
-    found = floored_weights(density, radius, padding)
+    found = floored_weights(density, radius, padding, threads=2)
     shells = {}
     for z, y, x in np.ndindex(density.shape):
         k = np.array([x, y - size * (y > size // 2), z - size * (z > size // 2)], dtype=float)
@@ -98,7 +98,7 @@ def test_weights_without_gridding_are_floored_shell_by_shell():
 
 
 def test_an_empty_grid_has_no_weights():
-    assert not floored_weights(np.zeros((8, 8, 5), np.float32), 4, 2).any()
+    assert not floored_weights(np.zeros((8, 8, 5), np.float32), 4, 2, threads=1).any()
 
 
 @pytest.mark.parametrize("box", [8, 9])
