@@ -220,7 +220,7 @@ def load_recipe(
 
 def _read_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ImportError as error:
         raise MissingExtraError(
             "reading recipes needs PyYAML; run: pip install 'cesped[train]'"

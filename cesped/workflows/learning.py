@@ -118,7 +118,7 @@ def read_recipe(
 
 def _settings_of_file(path: Path) -> dict[str, Any]:
     """Return the settings of a YAML file by dotted name."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         content = yaml.safe_load(path.expanduser().read_text("utf-8")) or {}
