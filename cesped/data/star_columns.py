@@ -118,8 +118,10 @@ def _finite(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         row = int(bad[0])
+        value = column.iloc[row]
+        shown = repr(value) if isinstance(value, str) else str(value)
         raise MetadataError(
-            f"row {row + 1} of {source}: {name} is {column.iloc[row]!r}, which is no finite "
-            "number; correct the value or remove the row"
+            f"row {row + 1} of {source}: {name} is {shown}, which is no finite number; correct the "
+            "value or remove the row"
         )
     return values

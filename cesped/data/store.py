@@ -24,7 +24,13 @@ from cesped.data.entry_checks import (
 )
 from cesped.data.images import ImageSource
 from cesped.data.table import ParticleTable
-from cesped.errors import EntryExistsError, EntryNotFoundError, MetadataError, OptionError
+from cesped.errors import (
+    EntryExistsError,
+    EntryNotFoundError,
+    MetadataError,
+    OptionError,
+    SymmetryError,
+)
 from cesped.geometry.symmetry import point_group
 from cesped.io.files import staging_folder, write_bytes_atomic, write_text_atomic
 from cesped.io.stack import StackWriter
@@ -126,7 +132,7 @@ class EntryStore:
             star_path=star_path,
             # `/` keeps an absolute root; relative ones move along with the entry
             root_dir=folder / str(info.get("root_dir", ".")),
-            symmetry=point_group(str(info["symmetry"])).name,
+            symmetry=_symmetry_of(info, info_path),
             mask_path=mask_path if mask_path.is_file() else None,
         )
 
@@ -253,6 +259,13 @@ def _read_info(path: Path) -> dict[str, Any]:
     if not isinstance(info, dict) or "symmetry" not in info:
         raise MetadataError(f'{path} states no symmetry; write {{"symmetry": "C1"}} or add again')
     return info
+
+
+def _symmetry_of(info: dict[str, Any], path: Path) -> str:
+    try:
+        return point_group(str(info["symmetry"])).name
+    except SymmetryError as error:
+        raise SymmetryError(f"{path}: {error}") from error
 
 
 def _root_of(

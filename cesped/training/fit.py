@@ -90,6 +90,8 @@ def train_half(
     started_s = time.monotonic()
     folder = Path(run_dir)
     check_writable(folder / MODEL_NAME)
+    if start_from is not None:
+        load_checkpoint(start_from)  # to know now, not after the images, that it can be read
     entry = open_entry(target, halfset, benchmark_dir, progress)
     table = read_particle_table(entry.star_path, entry.root_dir)
     _check_trainable(table)
