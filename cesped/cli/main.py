@@ -10,6 +10,8 @@ from ..errors import CespedError
 from . import demo, entries, learning, maps, published, scoring
 from .command import Command, new_app
 
+EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
+
 INTRODUCTION = """
 Benchmark of supervised particle pose estimation in cryo-EM.
 
@@ -106,13 +108,16 @@ def _run_app(program: typer.Typer, name: str, args: Sequence[str] | None) -> int
     try:
         typer.main.get_command(program).main(args=words, prog_name=name)
     except SystemExit as stop:  # how click and typer of every version report the exit code
-        return stop.code if isinstance(stop.code, int) else 1
+        code = stop.code if isinstance(stop.code, int) else EXIT_ERROR
+        if code == EXIT_INTERRUPTED:
+            print(f"{name}: interrupted", file=sys.stderr)
+        return code
     except (CespedError, OSError, MemoryError) as error:
         if len(words) < len(given):
             raise
         print(f"{name}: error: {_explain(error)}", file=sys.stderr)
-        return 1
-    return 0
+        return EXIT_ERROR
+    return EXIT_OK
 
 
 def _explain(error: Exception) -> str:

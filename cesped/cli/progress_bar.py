@@ -9,7 +9,7 @@ from typing import TextIO
 from ..progress import Advance, Progress
 
 #: Off a terminal, a step that takes longer says how far it is this often.
-REPORT_INTERVAL_S = 20.0
+REPORT_INTERVAL_S = 30.0
 
 
 def make_progress(stream: TextIO | None = None) -> Progress:

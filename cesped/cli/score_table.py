@@ -1,32 +1,41 @@
 """The score as a table for the terminal."""
 
+import math
 from typing import TYPE_CHECKING
 
-from ..report.glossary import MAP_TERMS, POSE_TERMS
+from ..report.glossary import MAIN_MAP_GROUPS, POSE_TERMS
+from ..vocabulary import PredictionType
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
 
 #: Columns of the table: whose poses, and what they are called.
 _COLUMNS = {"prediction": "prediction", "random": "random poses", "truth": "known poses"}
-#: Figures that only the report explains well enough.
-_REPORT_ONLY = ("delta", "mean_delta")
+_LABEL_WIDTH, _COLUMN_WIDTH = 38, 14
 
 
 def print_score(result: "EvaluationResult") -> None:
-    """Print the figures of `result` between those of random and of known poses."""
+    """Print the main figures of `result` between those of random and of known poses."""
     mask = "maps compared inside a mask" if result.has_mask else "no mask"
     print()
     print(
         f"{result.target}: {len(result.particles):,} particles, symmetry {result.symmetry}, {mask}"
     )
-    print(" " * 52 + "".join(f"{title:>15}" for title in _COLUMNS.values()))
+    titles = "".join(f"{title:>{_COLUMN_WIDTH}}" for title in _COLUMNS.values())
+    print(" " * _LABEL_WIDTH + titles)
     values = {poses: result.metrics_of(poses) for poses in _COLUMNS}
-    for metric, term in (POSE_TERMS | MAP_TERMS).items():
-        if metric.startswith(_REPORT_ONLY) or metric not in values["prediction"]:
-            continue
-        cells = (term.show(values[poses].get(metric, float("nan"))) for poses in _COLUMNS)
-        print(f"{term.label:<52}" + "".join(f"{cell:>15}" for cell in cells))
+    for group, terms in {"Poses": POSE_TERMS, **MAIN_MAP_GROUPS}.items():
+        print(group)
+        for metric, term in terms.items():
+            if metric == "shift_rmse_angst" and not _predicts_shifts(result):
+                continue
+            cells = (term.show(values[poses].get(metric, math.nan)) for poses in _COLUMNS)
+            row = "".join(f"{cell:>{_COLUMN_WIDTH}}" for cell in cells)
+            print(f"{'  ' + term.label:<{_LABEL_WIDTH}}{row}")
     for note in result.notes:
         print(f"note: {note}")
     print()
+
+
+def _predicts_shifts(result: "EvaluationResult") -> bool:
+    return PredictionType.parse(result.prediction_type) is PredictionType.SO3XR2

@@ -97,7 +97,7 @@ def angular_error_figure(
         cumulative.annotate(
             f"{share_under:.0f} % under {limit:g}°",
             (limit, share_under),
-            xytext=(9, -4),
+            xytext=(9, -4 if limit == GOOD_ERRORS_DEG[0] else 9),  # apart, where both are small
             textcoords="offset points",
         )
     cumulative.set(ylabel="% of particles with a smaller error", ylim=(0, 101), title="Summed up")

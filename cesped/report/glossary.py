@@ -22,11 +22,11 @@ class Term:
     decimals: int = 3
     scale: float = 1.0
 
-    def show(self, value: float) -> str:
+    def show(self, value: float, decimals: int | None = None) -> str:
         """Return `value` as text with its unit; a dash if there is no such value."""
         if value != value:  # NaN: the figure does not exist here
             return "–"
-        text = f"{value * self.scale:.{self.decimals}f}"
+        text = f"{value * self.scale:.{self.decimals if decimals is None else decimals}f}"
         return text + (self.unit if self.unit in ("°", "") else f" {self.unit}")
 
 
@@ -71,61 +71,60 @@ POSE_TERMS: dict[str, Term] = {
     ),
 }
 
-_TO_TRUTH = "the map from predicted poses and the map from known poses"
-_HALVES = "the maps of the two halves of the data, which share no particle"
-_CROSSED = (
-    "the map of one half from predicted poses and the map of the other half from known poses: "
-    "they share no noise"
-)
-_COARSE = "where their agreement falls under"
 
-
-def _map_terms(name: str, label: str, maps: str) -> dict[str, Term]:
+def _map_terms(name: str) -> dict[str, Term]:
     return {
         f"pcc_{name}": Term(
-            f"map correlation, {label}", "", f"Pearson correlation of {maps}; 1 is identical.", 4
+            "correlation", "", "Pearson correlation of the two maps; 1 is identical.", 4
         ),
         f"resolution_{name}_0143_angst": Term(
-            f"resolution at 0.143, {label}",
-            "Å",
-            f"The finest detail common to {maps}: {_COARSE} 0.143.",
-            2,
+            "resolution at FSC 0.143", "Å", "Detail size where the agreement falls under 0.143.", 2
         ),
         f"resolution_{name}_05_angst": Term(
-            f"resolution at 0.5, {label}", "Å", f"The detail size of {maps}, {_COARSE} one half.", 2
+            "resolution at FSC 0.5", "Å", "Detail size where the agreement falls under one half.", 2
         ),
     }
 
 
-def _difference_terms(suffix: str, label: str, found: str, best: str) -> dict[str, Term]:
-    lost = f"what the poses cost: {best}, less {found}"
-    gained = f"Detail that the poses cost: {found}, less {best}"
+def _difference_terms(suffix: str) -> dict[str, Term]:
     return {
-        f"delta_pcc{suffix}": Term(f"ΔPCC{label}", "", f"Correlation, {lost}.", 4),
+        f"delta_pcc{suffix}": Term("ΔPCC", "", "Correlation that is lost.", 4),
         f"mean_delta_fsc{suffix}": Term(
-            f"mean ΔFSC{label}", "", f"FSC averaged over the shells, {lost}.", 4
+            "mean ΔFSC", "", "FSC that is lost, averaged over the shells.", 4
         ),
         f"delta_resolution{suffix}_0143_angst": Term(
-            f"ΔFSCR at 0.143{label}", "Å", f"{gained}, at FSC 0.143.", 2
+            "ΔFSCR at 0.143", "Å", "Detail that is lost, at FSC 0.143.", 2
         ),
         f"delta_resolution{suffix}_05_angst": Term(
-            f"ΔFSCR at 0.5{label}", "Å", f"{gained}, at FSC 0.5.", 2
+            "ΔFSCR at 0.5", "Å", "Detail that is lost, at FSC 0.5.", 2
         ),
     }
 
 
-#: Figures about the reconstructed maps, in the order of the table.
-MAP_TERMS: dict[str, Term] = {
-    **_map_terms("to_truth", "prediction against truth", _TO_TRUTH),
-    **_map_terms("crossed", "prediction against the other half's truth", _CROSSED),
-    **_map_terms("halves", "half against half", _HALVES),
-    **_difference_terms("", "", "prediction against truth", "the two truth halves"),
-    **_difference_terms(
-        "_crossed",
-        ", no shared noise",
-        "prediction against the other half's truth",
-        "the truth, weighted alike, against the other half's",
+#: What is compared with what, for readers who want the short score.
+MAIN_MAP_GROUPS: dict[str, dict[str, Term]] = {
+    "The map from predicted poses against the map from known poses": _map_terms("to_truth"),
+    "The map of one half against the map of the other, which share no particle": _map_terms(
+        "halves"
     ),
+}
+#: The rest of the map figures.
+OTHER_MAP_GROUPS: dict[str, dict[str, Term]] = {
+    "One half from predicted poses against the other half from known poses: no shared noise": (
+        _map_terms("crossed")
+    ),
+    "What the poses cost: the two truth halves, less prediction against truth": (
+        _difference_terms("")
+    ),
+    "What the poses cost, no shared noise: truth under the same weights, less prediction, each "
+    "against the other half's truth": _difference_terms("_crossed"),
+}
+#: All figures about the reconstructed maps.
+MAP_TERMS: dict[str, Term] = {
+    metric: term
+    for groups in (MAIN_MAP_GROUPS, OTHER_MAP_GROUPS)
+    for terms in groups.values()
+    for metric, term in terms.items()
 }
 
 #: The keys of the published program's `metrics.json`, spelled as there.
@@ -182,7 +181,8 @@ WORDS: dict[str, str] = {
     "FSC": "Fourier shell correlation: how well two maps agree, from coarse detail (left) to fine "
     "detail (right). 1 is perfect; noise gives 0.",
     "resolution": "The detail size [Å, 0.1 nm] at which the FSC falls under a threshold: 0.143 by "
-    "custom between half maps, 0.5 against a reference. Smaller is better.",
+    "custom between half maps, 0.5 against a reference. Smaller is better. Between halves it says "
+    "how repeatable a map is, not how right: poses with the same fault agree as well.",
     "mask": "A soft-edged region that holds the molecule. Inside it the solvent's noise does not "
     "count, so figures with and without it must not be compared.",
 }

@@ -22,27 +22,35 @@ from ..io.mrc import read_volume
 from ..vocabulary import PredictionType
 from .canvas import png_element, svg_element
 from .figures import angular_error_figure, direction_figure, fsc_figure, slices_figure
-from .glossary import MAP_TERMS, POSE_TERMS, PUBLISHED_TERMS, WORDS, Term
+from .glossary import (
+    MAIN_MAP_GROUPS,
+    MAP_TERMS,
+    OTHER_MAP_GROUPS,
+    POSE_TERMS,
+    PUBLISHED_TERMS,
+    WORDS,
+    Term,
+)
 from .scene import display_map, plotly_script, scene_html, shared_levels
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
 
-#: FSC curves of the evaluation, in the order drawn, and what they are called on the page.
+#: FSC curves of the evaluation that are drawn, and what they are called on the page.
 CURVE_NAMES: dict[str, str] = {
     "prediction_to_truth": "prediction against truth",
     "truth_halves": "truth, half against half",
     "prediction_halves": "prediction, half against half",
     "random_to_truth": "random poses against truth",
-    "prediction_crossed": "prediction against the other half's truth",
-    "random_crossed": "random poses against the other half's truth",
 }
-_CARDS = (
-    "mean_angular_error_deg",
-    "median_angular_error_deg",
-    "share_under_10_deg",
-    "resolution_to_truth_05_angst",
-)
+#: Figures shown large, and their titles.
+_CARDS = {
+    "mean_angular_error_deg": "mean angular error (MAnE)",
+    "median_angular_error_deg": "median angular error",
+    "share_under_10_deg": "placed within 10°",
+    "resolution_to_truth_05_angst": "map against truth, FSC 0.5",
+}
+_TERMS = POSE_TERMS | MAP_TERMS
 _RANDOM_POSES = 20_000
 
 
@@ -110,12 +118,11 @@ def _subtitle(result: "EvaluationResult") -> str:
 
 def _summary(result: "EvaluationResult") -> str:
     scores = _Scores(result)
-    terms = POSE_TERMS | MAP_TERMS
     cards = "".join(
-        f'<div class="card"><span>{html.escape(terms[metric].label)}</span>'
-        f"<b>{scores.shown(terms[metric], 'prediction', metric)}</b>"
-        f"<span>random poses: {scores.shown(terms[metric], 'random', metric)}</span></div>"
-        for metric in _CARDS
+        f'<div class="card"><span>{html.escape(title)}</span>'
+        f"<b>{scores.shown(_TERMS[metric], 'prediction', metric)}</b>"
+        f"<span>random poses: {scores.shown(_TERMS[metric], 'random', metric)}</span></div>"
+        for metric, title in _CARDS.items()
     )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
     return (
@@ -128,30 +135,49 @@ def _summary(result: "EvaluationResult") -> str:
 
 
 def _verdict(scores: _Scores) -> str:
+    def said(poses: str, metric: str) -> str:
+        return _TERMS[metric].show(scores.value(poses, metric), decimals=1)
+
     median, detail = "median_angular_error_deg", "resolution_to_truth_05_angst"
     best = "resolution_halves_05_angst"
-    text = (
-        f"Half of the predicted orientations are off by less than "
-        f"{POSE_TERMS[median].show(scores.value('prediction', median))}; drawn at random they "
-        f"would be off by {POSE_TERMS[median].show(scores.value('random', median))}. "
-        f"The map made from the predicted poses agrees with the map from the known poses down to "
-        f"details of {MAP_TERMS[detail].show(scores.value('prediction', detail))}"
+    text = f"Half of the predicted orientations are off by less than {said('prediction', median)}"
+    if np.isfinite(scores.value("random", median)):
+        text += f"; drawn at random they would be off by {said('random', median)}"
+    text += (
+        ". The map made from the predicted poses agrees with the map from the known poses down to "
+        f"details of {said('prediction', detail)}"
     )
-    floor, ceiling = scores.value("random", detail), scores.value("truth", best)
-    if np.isfinite(floor):
-        text += f"; random poses reach {MAP_TERMS[detail].show(floor)}"
-    if np.isfinite(ceiling):
-        text += f", and the data with its known poses resolves {MAP_TERMS[best].show(ceiling)}"
+    if np.isfinite(scores.value("random", detail)):
+        text += f"; random poses reach {said('random', detail)}"
+    if np.isfinite(scores.value("truth", best)):
+        text += f", and the data with its known poses resolves {said('truth', best)}"
     return text + "."
 
 
 def _score_table(result: "EvaluationResult") -> str:
+    poses = dict(POSE_TERMS)
+    if PredictionType.parse(result.prediction_type) is not PredictionType.SO3XR2:
+        del poses["shift_rmse_angst"]  # shifts were not predicted
     scores = _Scores(result)
+    return (
+        "<section><h2>The score</h2>"
+        "<p>Each figure stands between two marks: poses drawn at random (the floor) and the known "
+        "poses themselves (the ceiling that the data allow).</p>"
+        + _figure_table(scores, {"Poses": poses, **MAIN_MAP_GROUPS})
+        + _details("More about the maps", _figure_table(scores, OTHER_MAP_GROUPS))
+        + _details("Figures under their published names", _published_table(result))
+        + _details("Every figure, each half by itself, with and without mask", _long_table(result))
+        + "</section>"
+    )
+
+
+def _figure_table(scores: _Scores, groups: Mapping[str, Mapping[str, Term]]) -> str:
+    """Return figures of prediction, random and known poses, under the headings of `groups`."""
     rows = []
-    for group, terms in (("Poses", POSE_TERMS), ("Maps", MAP_TERMS)):
-        rows.append(f'<tr class="group"><td colspan="5">{group}</td></tr>')
+    for group, terms in groups.items():
+        rows.append(f'<tr class="group"><td colspan="5">{html.escape(group)}</td></tr>')
         rows += [
-            f"<tr><td>{html.escape(term.label)}</td>"
+            f'<tr><td class="label">{html.escape(term.label)}</td>'
             f'<td class="n ours">{scores.shown(term, "prediction", metric)}</td>'
             f'<td class="n">{scores.shown(term, "random", metric)}</td>'
             f'<td class="n">{scores.shown(term, "truth", metric)}</td>'
@@ -160,15 +186,9 @@ def _score_table(result: "EvaluationResult") -> str:
             if np.isfinite(scores.value("prediction", metric))
         ]
     return (
-        "<section><h2>The score</h2>"
-        "<p>Each figure stands between two marks: poses drawn at random (the floor) and the known "
-        "poses themselves (the ceiling that the data allow).</p>"
         '<div class="scroll"><table><thead><tr><th>figure</th><th class="n">prediction</th>'
         '<th class="n">random poses</th><th class="n">known poses</th><th>meaning</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        + _details("Figures under their published names", _published_table(result))
-        + _details("Every figure, each half by itself, with and without mask", _long_table(result))
-        + "</section>"
     )
 
 
@@ -271,7 +291,7 @@ def _word_section() -> str:
 
 
 def _facts_section(result: "EvaluationResult", facts: Mapping[str, object]) -> str:
-    rows = [(html.escape(str(key)), _fact(value)) for key, value in facts.items()]
+    rows = [(html.escape(key.replace("_", " ")), _fact(value)) for key, value in facts.items()]
     maps = [
         (html.escape(name.replace("_", " ")), html.escape(Path(path).name))
         for name, path in result.map_paths.items()

@@ -44,7 +44,7 @@ def show_particles(
     rows = np.unique(np.linspace(0, len(table) - 1, min(count, len(table))).astype(np.int64))
     raw = ImageSource(table).read(rows)
     preprocessor = Preprocessor(options, table.image_size)
-    with progress.task("preprocessing", len(rows)) as advance:
+    with progress.task("Preprocessing", len(rows)) as advance:
         prepared = preprocessor(
             torch.from_numpy(raw),
             None if table.ctf is None else table.ctf.select(rows),

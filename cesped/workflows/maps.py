@@ -121,7 +121,7 @@ def project_map(
     with staging_folder(stack.parent, "projecting") as staging:
         with (
             StackWriter(staging / stack.name, len(table), projector.box, voxel_angst) as writer,
-            progress.task(f"projecting {Path(map_path).name}", len(table)) as advance,
+            progress.task(f"Projecting {Path(map_path).name}", len(table)) as advance,
         ):
             for start in range(0, len(table), _BATCH):
                 rows = np.arange(start, min(start + _BATCH, len(table)))

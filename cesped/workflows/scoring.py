@@ -135,7 +135,7 @@ def _evaluate_and_report(
         threads=options.threads,
         progress=progress,
     )
-    with progress.task("writing the report", 1) as advance:
+    with progress.task("Writing the report", 1) as advance:
         write_report(result, folder / REPORT_NAME)
         advance(1)
     return result
