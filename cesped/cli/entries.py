@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import CespedError
 from ..vocabulary import CtfCorrection
 from .command import BenchmarkDir, Command, Halfset
 
@@ -26,8 +27,12 @@ def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
         return
     print(f"  {'entry':<24}{'half':>4}{'particles':>11}{'box':>6}{'Å/px':>8}  symmetry  mask")
     for target, halfset in found:
-        half = store.locate(target, halfset)
-        table = read_particle_table(half.star_path, half.root_dir, check_images=False)
+        try:
+            half = store.locate(target, halfset)
+            table = read_particle_table(half.star_path, half.root_dir, check_images=False)
+        except CespedError as error:  # the others are still worth listing
+            print(f"  {target:<24}{halfset:>4}  cannot be read: {error}")
+            continue
         mask = "yes" if half.mask_path else "no"
         print(
             f"  {target:<24}{halfset:>4}{len(table):>11,}{table.image_size:>6}"

@@ -135,6 +135,7 @@ def _evaluate_and_report(
         threads=options.threads,
         progress=progress,
     )
+    (folder / REPORT_NAME).unlink(missing_ok=True)  # it may tell of the score before this one
     with progress.task("Writing the report", 1) as advance:
         write_report(result, folder / REPORT_NAME)
         advance(1)

@@ -35,8 +35,8 @@ _PREPROCESSING = {
 class Upright(PoseModel):
     """Predicts no turn at all; its one weight is what a checkpoint needs."""
 
-    def __init__(self, symmetry):
-        super().__init__(symmetry)
+    def __init__(self, symmetry, width=1):
+        super().__init__(symmetry, width=width)
         self.weight = torch.nn.Parameter(torch.ones(1))
 
     def loss(self, images, rotations, confidence):
@@ -157,6 +157,8 @@ DOORS = {
     "train": lambda p: [
         *("train", "--target", NAME, "--halfset", 0, "--outdir", p.out / "run"),
         *("--recipe", "demo", "--data.image_size", BOX, "--data.image_size_factor_for_crop", 0),
+        *("--skip_other_half_inference",),
+        *("--model.name", "upright", "--model.preset", "none"),
         *("--trainer.max_steps", 1, "--trainer.steps_per_round", 1),
     ],
 }
