@@ -46,7 +46,7 @@ def symmetrise(
     summed = accumulator.copy()
     radius = (accumulator.shape[0] - 1) // 2
     bounds = slab_bounds(radius, max(MIN_SLABS, 4 * threads))
-    others = np.ascontiguousarray(operators[1:], dtype=np.float32)
+    others = np.ascontiguousarray(operators[1:].round(12), dtype=np.float32)
     for_each_slab(partial(_add_rotated, summed, accumulator, others), bounds, threads)
     return summed
 
@@ -76,6 +76,8 @@ def _add_rotated(summed, source, operators, first, last):  # type: ignore[no-unt
                     for dz in range(2):
                         for dy in range(2):
                             f = (fz if dz else one - fz) * (fy if dy else one - fy)
+                            if f == 0:  # half and quarter turns take grid points to grid points
+                                continue
                             voxel = source[z0 + dz, y0 + dy, x0]
                             beside = source[z0 + dz, y0 + dy, x0 + 1]
                             a, b = f * (one - fx), f * fx

@@ -20,6 +20,7 @@ def random_batch(box, n_images, seed):
     rng = np.random.default_rng(seed)
     shape = (n_images, box, box // 2 + 1)
     planes = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    planes[:, 0, 0] = planes[:, 0, 0].real  # the sum of a real image
     ctf = rng.normal(size=shape).astype(np.float32)
     rotations = Rotation.random(n_images, random_state=rng).as_matrix()
     weights = rng.uniform(0.1, 2, n_images).astype(np.float32)
