@@ -5,8 +5,6 @@ import sys
 import tempfile
 from typing import Literal
 
-from .cli.main import face
-
 
 def evaluate(
     targetName: str,
@@ -85,4 +83,6 @@ def evaluate(
 
 
 if __name__ == "__main__":
+    from .cli.main import face
+
     sys.exit(face("cesped.evaluateEntry", "evaluate"))

@@ -3,8 +3,6 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .cli.main import particles_dataset_face
-
 if TYPE_CHECKING:
     from .data.dataset import ParticlesDataset
 
@@ -21,4 +19,6 @@ def __getattr__(name: str) -> Any:
 
 
 if __name__ == "__main__":
+    from .cli.main import particles_dataset_face
+
     sys.exit(particles_dataset_face())

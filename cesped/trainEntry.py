@@ -2,7 +2,7 @@
 
 import sys
 
-from .cli.main import face
-
 if __name__ == "__main__":
+    from .cli.main import face
+
     sys.exit(face("cesped.trainEntry", "train"))

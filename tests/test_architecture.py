@@ -17,7 +17,7 @@ FLOORS = (  # ground floor first; names on one line are wings that may not see e
     {"leaderboard"},
     {"workflows"},
     {"cli"},
-    {"particlesDataset", "evaluateEntry", "trainEntry", "inferEntry"},
+    {"particlesDataset", "evaluateEntry", "trainEntry", "inferEntry", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
