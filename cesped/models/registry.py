@@ -11,6 +11,7 @@ A model of one's own is one file with one class::
 or an entry point of another package, group `cesped.models`, that points at such a class.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -33,7 +34,7 @@ _BUILT_IN = {"image2sphere": "cesped.models.image2sphere.model"}
 _REGISTERED: dict[str, type["PoseModel"]] = {}
 
 
-class PoseModel(nn.Module):
+class PoseModel(nn.Module, ABC):
     """A network that learns poses from labelled images and predicts them for others.
 
     Parameters
@@ -59,6 +60,7 @@ class PoseModel(nn.Module):
         """What rebuilds this model: `build_model(**config)`; JSON-able."""
         return {"name": self.registered_name, "symmetry": self.symmetry, **self.options}
 
+    @abstractmethod
     def loss(
         self, images: torch.Tensor, rotations: torch.Tensor, confidence: torch.Tensor
     ) -> torch.Tensor:
@@ -66,11 +68,10 @@ class PoseModel(nn.Module):
 
         `confidence`, `(B,)` between 0 and 1, says how far each label is to be trusted.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define loss()")
 
+    @abstractmethod
     def predict(self, images: torch.Tensor) -> PosePrediction:
         """Return the poses of `(B, 1, n, n)` images; the same images give the same poses."""
-        raise NotImplementedError(f"{type(self).__name__} does not define predict()")
 
 
 def register_model(name: str) -> Callable[[type[PoseModel]], type[PoseModel]]:
