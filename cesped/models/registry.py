@@ -80,12 +80,16 @@ def register_model(name: str) -> Callable[[type[PoseModel]], type[PoseModel]]:
     Raises
     ------
     OptionError
-        If another class has the name already, or the class is not a `PoseModel`.
+        If another class has the name already, or the class is not a `PoseModel` with all its
+        methods.
     """
 
     def register(model_class: type[PoseModel]) -> type[PoseModel]:
         if not (isinstance(model_class, type) and issubclass(model_class, PoseModel)):
             raise OptionError(f"model {name!r}: {model_class!r} does not derive from PoseModel")
+        missing = ", ".join(sorted(model_class.__abstractmethods__))
+        if missing:
+            raise OptionError(f"model {name!r}: {model_class.__qualname__} must define {missing}")
         known = _REGISTERED.get(name)
         if known is not None and known.__qualname__ != model_class.__qualname__:
             raise OptionError(f"model name {name!r} is taken by {known.__qualname__}; use another")

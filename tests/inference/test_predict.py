@@ -89,6 +89,8 @@ def test_predictions_follow_the_rows(entry_dir):
     class FirstPixel(PoseModel):
         """Tells images apart by their first pixel."""
 
+        def loss(self, images, rotations, confidence): ...
+
         def predict(self, images):
             value = images[:, 0, 0, 0]
             count = len(images)

@@ -20,6 +20,9 @@ def own_model(monkeypatch):
         def __init__(self, symmetry, width=3):
             super().__init__(symmetry, width=width)
 
+        def loss(self, images, rotations, confidence):
+            return confidence.mean()
+
         def predict(self, images):
             count = len(images)
             return PosePrediction(torch.eye(3).expand(count, 3, 3), torch.ones(count))
@@ -48,10 +51,17 @@ def test_unknown_names_say_what_there_is(own_model):
 
 
 def test_a_name_cannot_be_taken_twice(own_model):
-    class Other(PoseModel):
+    class Other(own_model):
         """Another one."""
+
+    class Unfinished(PoseModel):
+        """One that cannot learn."""
+
+        def predict(self, images): ...
 
     with pytest.raises(OptionError, match="is taken by"):
         register_model("still")(Other)
+    with pytest.raises(OptionError, match="Unfinished must define loss"):
+        register_model("unfinished")(Unfinished)
     with pytest.raises(OptionError, match="does not derive from PoseModel"):
         register_model("number")(int)
