@@ -1,7 +1,6 @@
 """The whole job on a tiny entry: every product, no step twice, the papers' doors to the score."""
 
 import json
-import shutil
 
 import pytest
 from fake_entry import write_fake_entry
@@ -12,6 +11,7 @@ from cesped.evaluation.published import PUBLISHED_KEYS
 from cesped.training.recipe import load_recipe
 from cesped.vocabulary import Backend
 from cesped.workflows.campaign import run_campaign
+from cesped.workflows.learning import train_and_predict
 from cesped.workflows.scoring import choose_backend
 
 TINY = {
@@ -64,13 +64,17 @@ def test_run_again_it_does_nothing_twice(campaign, entry):
     assert again.result.published == pytest.approx(campaign.result.published, nan_ok=True)
 
 
-def test_a_lost_prediction_is_made_again_and_equal(campaign, entry, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(campaign.report.parent, folder)
-    before = (folder / "predictions_1.star").read_bytes()
-    (folder / "predictions_1.star").unlink()
-    run_campaign(entry.name, folder, load_recipe("demo", TINY), benchmark_dir=entry.benchmark_dir)
-    assert (folder / "predictions_1.star").read_bytes() == before
+def test_a_lost_prediction_is_made_again_without_training(campaign, entry, tmp_path):
+    run_dir = campaign.report.parent / "training" / "half0"
+    outcome = train_and_predict(
+        entry.name,
+        0,
+        run_dir,
+        load_recipe("demo", TINY),
+        out_star=tmp_path / "again.star",
+        benchmark_dir=entry.benchmark_dir,
+    )
+    assert outcome.predictions.read_bytes() == campaign.predictions[1].read_bytes()
 
 
 def test_the_papers_command_and_function_give_the_same_score(campaign, entry, tmp_path, capsys):
