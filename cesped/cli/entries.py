@@ -29,7 +29,7 @@ def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
     for target, halfset in found:
         try:
             half = store.locate(target, halfset)
-            table = read_particle_table(half.star_path, half.root_dir, check_images=False)
+            table = read_particle_table(half.star_path, half.root_dir)
         except CespedError as error:  # the others are still worth listing
             print(f"  {target:<24}{halfset:>4}  cannot be read: {error}")
             continue

@@ -1,7 +1,7 @@
 """`list`, `add`, `show`, and the same under their published names."""
 
 import pytest
-from fake_entry import write_fake_entry
+from fake_entry import write_fake_entry, write_star_30
 
 from cesped.cli.main import main, particles_dataset_face
 
@@ -20,6 +20,13 @@ def test_list_shows_what_an_entry_is(entry, capsys):
     assert main(["list", "--benchmarkDir", str(entry.benchmark_dir)]) == 0
     row = capsys.readouterr().out.splitlines()[2].split()
     assert row == ["FAKE", "0", "24", "32", "3.000", "C1", "no"]
+
+
+def test_list_takes_the_box_from_the_images_where_the_star_file_does_not_say_it(entry, capsys):
+    poses, ctf = entry.poses[0], entry.ctf[0]
+    write_star_30(entry.star(0), poses, ctf, "particles_0.mrcs")
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[:4] == ["FAKE", "0", "24", "32"]
 
 
 def test_add_makes_an_entry_of_ones_own(entry, tmp_path, capsys):
