@@ -65,6 +65,10 @@ class CheckpointError(CespedError, ValueError):
     """A model checkpoint that is unreadable or belongs to something else."""
 
 
+class DivergedError(CespedError, ArithmeticError):
+    """A training whose weights or losses are no longer numbers."""
+
+
 class ModelNotFoundError(CespedError, LookupError):
     """A model name that no registry entry carries."""
 

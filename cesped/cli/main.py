@@ -112,18 +112,32 @@ def _run_app(program: typer.Typer, name: str, args: Sequence[str] | None) -> int
         if code == EXIT_INTERRUPTED:
             print(f"{name}: interrupted", file=sys.stderr)
         return code
-    except (CespedError, OSError, MemoryError) as error:
-        if len(words) < len(given):
+    except (CespedError, OSError, MemoryError, RuntimeError) as error:
+        if len(words) < len(given) or not _is_explained(error):
             raise
         print(f"{name}: error: {_explain(error)}", file=sys.stderr)
         return EXIT_ERROR
     return EXIT_OK
 
 
+def _is_explained(error: Exception) -> bool:
+    """Return whether an error is one of the user's world; all others keep their traceback."""
+    if isinstance(error, CespedError | OSError):
+        return True
+    return _lacks_memory(error)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    # torch has no type for it on the processor, and one of its own on a GPU
+    signs = ("out of memory", "allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
 def _explain(error: Exception) -> str:
     """Return the message of an error; what the system refused is told with the file it is about."""
-    if isinstance(error, MemoryError):
-        return f"there is not enough memory ({error or 'no details'}); use smaller images or maps"
+    if not isinstance(error, CespedError | OSError):
+        first_line = (str(error).splitlines() or ["no details"])[0]
+        return f"not enough memory ({first_line}); use smaller images, maps or batches"
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     if isinstance(error, CespedError):

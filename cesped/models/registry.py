@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ..errors import ModelNotFoundError, OptionError
+from ..errors import CespedError, ModelNotFoundError, OptionError
 from ..geometry.symmetry import point_group
 from .prediction import PosePrediction
 
@@ -146,7 +146,7 @@ def build_model(name: str, symmetry: str, preset: str | None = None, **overrides
     ModelNotFoundError, SymmetryError
         If the name or the group is unknown.
     OptionError
-        If the preset or an option is unknown.
+        If the preset or an option is unknown, or its value is none the model can be built with.
     """
     chosen = model_class(name)
     if preset is not None and preset not in chosen.presets:
@@ -154,7 +154,15 @@ def build_model(name: str, symmetry: str, preset: str | None = None, **overrides
         raise OptionError(f"model {name!r} has no preset {preset!r}; it has: {known}")
     options = {**(chosen.presets[preset] if preset else {}), **overrides}
     _check_options(chosen, name, options)
-    return chosen(symmetry, **options)
+    try:
+        return chosen(symmetry, **options)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        if isinstance(error, CespedError):
+            raise
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise OptionError(
+            f"model {name!r} cannot be built with {given}: {error}; correct these options"
+        ) from error
 
 
 def _check_options(chosen: type[PoseModel], name: str, options: Mapping[str, Any]) -> None:

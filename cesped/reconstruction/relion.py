@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.entry_checks import check_every_image
 from ..data.table import ParticleTable
 from ..errors import OptionError, ProgramError, ProgramNotFoundError
 from ..geometry.symmetry import point_group
@@ -99,6 +100,7 @@ class RelionReconstructor:
     ) -> list[Volume]:
         """Return one map per pose set; see `Reconstructor.reconstruct`."""
         check_pose_sets(table, pose_sets)
+        check_every_image(table, progress)  # RELION would not say which one is bad
         volumes = []
         with progress.task("RELION reconstructs", len(pose_sets)) as advance:
             for pose_set in pose_sets:
@@ -116,6 +118,7 @@ class RelionReconstructor:
         """Return the maps of both halves and of all particles, in three runs per pose set."""
         for half, table in enumerate(tables):
             check_pose_sets(table, [pair[half] for pair in pose_sets])
+            check_every_image(table, progress)
         check_sampled_alike(tables)
         maps = []
         with progress.task("RELION reconstructs", 3 * len(pose_sets)) as advance:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 
+from ..errors import DivergedError
 from ..progress import Advance
 from .history import HistoryRow, write_csv
 from .module import PoseModule
@@ -88,6 +89,22 @@ class KeepHistory(pl.Callback):
         """Remember the loss without waiting for the device."""
         del trainer, pl_module, args
         self._losses.append(outputs["loss"].detach())
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop a run that cannot recover: one without numbers would go on to the end.
+
+        Raises
+        ------
+        DivergedError
+            If a loss of the round, or a weight, is not finite.
+        """
+        values = [torch.stack(self._losses)] if self._losses else []
+        values += [weight.detach() for weight in pl_module.parameters()]
+        if not all(bool(torch.isfinite(value).all()) for value in values):
+            raise DivergedError(
+                f"the training diverged before step {trainer.global_step}: losses or weights are "
+                "not finite; train with a lower optimizer.lr"
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the round."""

@@ -162,6 +162,6 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
             else "it is not a file of torch.save, or only a part of one"
         )
         raise CheckpointError(
-            f"checkpoint {path} cannot be read ({type(error).__name__}): {reason}; give the "
+            f"checkpoint {path} cannot be read: {reason}; give the "
             "model.ckpt that `cesped train` wrote, or train again"
         ) from error

@@ -13,7 +13,7 @@ from ..data.conventions import read_particle_table
 from ..data.demo_entry import open_entry
 from ..data.entry_checks import EntryHalf
 from ..data.table import ParticleTable
-from ..errors import CheckpointError, MetadataError
+from ..errors import CheckpointError, DivergedError, MetadataError
 from ..io.files import check_writable, write_text_atomic
 from ..models.registry import PoseModel, build_model
 from ..progress import SILENT, Progress
@@ -85,7 +85,9 @@ def train_half(
     CheckpointError
         If `run_dir` holds another run, or a state that cannot be read.
     OptionError, ModelNotFoundError
-        If the recipe does not fit the model.
+        If the recipe does not fit the model or the machine.
+    DivergedError
+        If the weights grew beyond all numbers.
     """
     started_s = time.monotonic()
     folder = Path(run_dir)
@@ -101,10 +103,7 @@ def train_half(
         _, card = load_checkpoint(folder / MODEL_NAME)
         return TrainingOutcome(folder / MODEL_NAME, folder, card.steps, 0.0, card.steps)
     run = _Run(entry, table, recipe, folder, start_from)
-    run.load(progress)
-    # not before the images are known to be good: a folder without work in it is nobody's
-    write_text_atomic(folder / IDENTITY_NAME, json.dumps(identity, indent=2) + "\n")
-    resumed_at = run.fit(progress)
+    resumed_at = run.fit(progress, identity)
     seconds = time.monotonic() - started_s
     run.finish({**identity, "seconds": round(seconds, 1), "resumed_at_step": resumed_at})
     return TrainingOutcome(folder / MODEL_NAME, folder, run.total_steps, seconds, resumed_at)
@@ -145,29 +144,23 @@ class _Run:
         self.rows: list[HistoryRow] = []
         self.weights: dict[str, torch.Tensor] = {}
 
-    def load(self, progress: Progress) -> None:
-        """Read and prepare the images, if they fit in memory."""
-        self.particles.load(progress, f"Preparing images of {self.what}")
-
-    def fit(self, progress: Progress) -> int:
+    def fit(self, progress: Progress, identity: dict[str, Any]) -> int:
         """Train, and return the step at which this call took over."""
         from .quiet_lightning import quiet_lightning
 
+        self.particles.load(progress, f"Preparing images of {self.what}")
         state = self.folder / STATE_NAME
         with (
             quiet_lightning(),
             progress.task(f"Training on {self.what}", self.total_steps) as advance,
         ):
-            resumed_at = self._fit(state if state.is_file() else None, advance)
-        return resumed_at
+            return self._fit(state if state.is_file() else None, advance, identity)
 
-    def _fit(self, state: Path | None, advance: Any) -> int:
-        import lightning.pytorch as pl
-
+    def _fit(self, state: Path | None, advance: Any, identity: dict[str, Any]) -> int:
         from .callbacks import KeepHistory, ReportProgress, SaveState
         from .data_module import PoseDataModule
         from .module import PoseModule
-        from .quiet_lightning import AtomicCheckpointIO
+        from .quiet_lightning import make_trainer
 
         recipe, data = self.recipe, self.recipe.data
         module = PoseModule(self.model, recipe, self.total_steps)
@@ -186,25 +179,8 @@ class _Run:
             halve_patience=recipe.optimizer.plateau_patience if halves else 0,
         )
         reporter = ReportProgress(advance)
-        trainer = pl.Trainer(
-            max_epochs=self.rounds,
-            callbacks=[reporter, history, SaveState(self.folder / STATE_NAME)],
-            plugins=[AtomicCheckpointIO()],
-            accelerator=recipe.trainer.accelerator,
-            devices=recipe.trainer.devices,
-            num_nodes=recipe.trainer.num_nodes,
-            strategy=recipe.trainer.strategy,
-            precision=recipe.trainer.precision,  # type: ignore[arg-type]
-            gradient_clip_val=recipe.optimizer.gradient_clip or None,
-            default_root_dir=str(self.folder),
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            inference_mode=False,  # the averaged weights are exchanged in place around validation
-        )
+        callbacks = [reporter, history, SaveState(self.folder / STATE_NAME)]
+        trainer = make_trainer(recipe, self.rounds, callbacks, self.folder)
         batches = PoseDataModule(
             self.particles,
             self.train_rows,
@@ -213,7 +189,17 @@ class _Run:
             recipe.trainer.seed,
             recipe.trainer.steps_per_round,
         )
-        trainer.fit(module, datamodule=batches, ckpt_path=state)
+        # only now that images and settings are good: a folder without work in it is nobody's
+        if state is None:
+            write_text_atomic(self.folder / IDENTITY_NAME, json.dumps(identity, indent=2) + "\n")
+        try:
+            trainer.fit(module, datamodule=batches, ckpt_path=state)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            # no rotation is nearest to what overflowed
+            raise DivergedError(
+                f"the training diverged before step {trainer.global_step} ({error}); train with a "
+                "lower optimizer.lr"
+            ) from error
         self.rows = history.rows
         self.total_steps = trainer.global_step
         self.weights = module.predicting_weights()
@@ -319,6 +305,8 @@ def _check_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CheckpointError(f"{path} is no JSON ({error}); use another folder") from error
+        if not isinstance(found, dict):
+            raise CheckpointError(f"{path} does not describe a run; use another folder")
         different = [key for key in identity if found.get(key) != identity[key]]
         if different:
             raise CheckpointError(

@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..errors import CheckpointError, OptionError
 from .checkpoint import read_torch_file, write_torch_file
+from .recipe import TrainingRecipe
 
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
@@ -53,5 +57,56 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Return the checkpoint at `path`, on the CPU."""
         del map_location, weights_only
-        content: dict[str, Any] = read_torch_file(path)
+        content = read_torch_file(path)
+        if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+            raise CheckpointError(
+                f"{path} is not the state of a stopped training; delete it to start anew, or use "
+                "another folder"
+            )
         return content
+
+
+def make_trainer(
+    recipe: TrainingRecipe, rounds: int, callbacks: list[Any], folder: Path
+) -> pl.Trainer:
+    """Return Lightning's trainer, which prints and writes nothing but the run's state.
+
+    Parameters
+    ----------
+    recipe : its section `trainer`, and the clipping of gradients
+    rounds : Lightning's epochs
+    callbacks : all that is done besides learning
+    folder : of the run
+
+    Raises
+    ------
+    OptionError
+        If the machine or Lightning cannot do what the recipe asks for.
+    """
+    chosen = recipe.trainer
+    try:
+        return pl.Trainer(
+            max_epochs=rounds,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            accelerator=chosen.accelerator,
+            devices=chosen.devices,
+            num_nodes=chosen.num_nodes,
+            strategy=chosen.strategy,
+            precision=chosen.precision,  # type: ignore[arg-type]
+            gradient_clip_val=recipe.optimizer.gradient_clip or None,
+            default_root_dir=str(folder),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            inference_mode=False,  # the averaged weights are exchanged in place around validation
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise OptionError(
+            f"trainer.accelerator={chosen.accelerator}, devices={chosen.devices}, "
+            f"strategy={chosen.strategy}, precision={chosen.precision}: {error} Correct the "
+            "recipe, or leave these to their defaults"
+        ) from error

@@ -1,5 +1,6 @@
 """A small project that every door accepts, the doors, and what a refusal must look like."""
 
+import gzip
 import json
 import re
 import shutil
@@ -206,3 +207,20 @@ def refuse(door, project, capsys, *more):
 def write_info(project, content):
     text = content if isinstance(content, str) else json.dumps(content)
     (project.entry / "info_0.json").write_text(text)
+
+
+def cut(path, n_bytes):
+    path.write_bytes(path.read_bytes()[:n_bytes])
+
+
+def as_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def packed(path):
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+def assert_says(message, pattern):
+    assert re.search(pattern, message, re.DOTALL), f"{pattern!r} is not in: {message}"

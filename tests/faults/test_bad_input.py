@@ -1,25 +1,23 @@
 """Bad input at every door: exit code 1, one message with file, row and remedy, nothing written."""
 
-import gzip
-import pickle
-import re
 import shutil
 
 import mrcfile
 import numpy as np
 import pytest
-import torch
 from fault_doors import (
     BY_ENTRY,
     DOORS,
     WITH_IMAGES,
     WITH_STAR,
+    as_folder,
+    assert_says,
+    cut,
     go_through,
+    packed,
     read_dataset,
     refuse,
-    write_checkpoint,
     write_info,
-    write_map,
 )
 
 from cesped.io.star import read_star, write_star
@@ -73,22 +71,9 @@ def one_nan(project):
     project.edit_images(change)
 
 
-def cut(path, n_bytes):
-    path.write_bytes(path.read_bytes()[:n_bytes])
-
-
 def header_says_2_angst(project):
     with mrcfile.mmap(project.stack, mode="r+") as mrc:
         mrc.voxel_size = 2.0
-
-
-def as_folder(path):
-    path.unlink()
-    path.mkdir()
-
-
-def packed(path):
-    path.write_bytes(gzip.compress(path.read_bytes()))
 
 
 ROW_4 = r"row 4 of .*particles_0\.star"
@@ -280,139 +265,6 @@ def test_predictions_that_are_not_there(project, capsys):
     assert_says(message, r"predicted_1\.star is not a file: check the path")
 
 
-MAP_FAULTS = {
-    "gone": (lambda path: path.unlink(), r"map\.mrc is not a file: check the path"),
-    "folder": (as_folder, r"map\.mrc is not a file: check the path"),
-    "truncated": (lambda path: cut(path, 9000), r"map\.mrc is truncated.*copy or make it again"),
-    "text": (lambda path: path.write_text("map " * 500), r"map\.mrc does not start with an MRC"),
-    "gzip": (packed, r"map\.mrc is compressed with gzip: unpack it first"),
-    "nan": (
-        lambda path: path.write_bytes(path.read_bytes()[:-4] + np.float32("nan").tobytes()),
-        r"map\.mrc has 1 NaN or infinite voxels: make it again",
-    ),
-    "constant": (
-        lambda path: path.write_bytes(path.read_bytes()[:1024] + bytes(16**3 * 4)),
-        r"map\.mrc is constant \(0 everywhere\); give",
-    ),
-    "voxels": (
-        lambda path: write_map(path, pixel_size_angst=2.0),
-        r"map\.mrc has 2 A.* 3; correct",
-    ),
-    "no_voxel_size": (lambda path: write_map(path, pixel_size_angst=0), r"map\.mrc has no voxel"),
-}
-
-
-@pytest.mark.parametrize("door", ["project", "fsc"])
-@pytest.mark.parametrize("fault", MAP_FAULTS)
-def test_maps(project, capsys, door, fault):
-    spoil, expected = MAP_FAULTS[fault]
-    spoil(project.map)
-    assert_says(refuse(door, project, capsys), expected)
-
-
-def test_maps_of_other_boxes(project, capsys):
-    write_map(project.map, box=12)
-    assert_says(
-        refuse("fsc", project, capsys), r"mask\.mrc has 16 x 16 x 16 .*map\.mrc 12 x .*give"
-    )
-    write_map(project.map)
-    small = write_map(project.folder / "small.mrc", box=8)
-    message = refuse("fsc", project, capsys, "--mask", small)
-    assert_says(message, r"mask .*small\.mrc has 8 x 8 x 8 voxels and map .*map\.mrc 16")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "expected"),
-    [
-        (lambda path: write_map(path, box=12), r"mask\.mrc has the shape .*; give a mask"),
-        (lambda path: write_map(path, pixel_size_angst=2.0), r"mask\.mrc has 2 .*; resample"),
-        (write_map, r"mask\.mrc holds values from .*; a mask is 1 inside"),
-        (lambda path: cut(path, 5000), r"mask\.mrc is truncated"),
-    ],
-)
-def test_mask_of_an_entry(project, capsys, spoil, expected):
-    spoil(project.entry / "mask.mrc")
-    assert_says(refuse("evaluate", project, capsys), expected)
-
-
-def pickled(path):
-    path.write_bytes(pickle.dumps({"card": print}))
-
-
-CHECKPOINT_FAULTS = {
-    "gone": (lambda path: path.unlink(), r"there is no checkpoint .*model\.ckpt; train a model"),
-    "folder": (as_folder, r"there is no checkpoint .*model\.ckpt; train a model"),
-    "empty": (lambda path: cut(path, 0), r"model\.ckpt cannot be read .*only a part of one; give"),
-    "truncated": (lambda path: cut(path, 1000), r"model\.ckpt cannot be read .*; give the"),
-    "text": (lambda path: path.write_text("weights"), r"model\.ckpt cannot be read .*; give the"),
-    "pickle": (pickled, r"model\.ckpt cannot be read .*; give the"),
-    "code": (lambda path: torch.save({"a": print}, path), r"ckpt cannot be read .*holds more than"),
-    "foreign": (lambda path: torch.save({"state_dict": {}}, path), r"model\.ckpt is no model of"),
-}
-
-
-@pytest.mark.parametrize("door", ["infer", "train"])
-@pytest.mark.parametrize("fault", CHECKPOINT_FAULTS)
-def test_checkpoints(project, capsys, door, fault):
-    spoil, expected = CHECKPOINT_FAULTS[fault]
-    spoil(project.checkpoint)
-    more = ["--ckpt_path", project.checkpoint] if door == "train" else []
-    assert_says(refuse(door, project, capsys, *more), expected)
-
-
-def test_checkpoints_of_something_else(project, capsys):
-    write_checkpoint(project.checkpoint, symmetry="C2")
-    assert_says(refuse("infer", project, capsys), r"was trained for symmetry C2, E has C1; train a")
-    write_checkpoint(project.checkpoint, halfset=0)
-    assert_says(refuse("infer", project, capsys), r"trained on half 0 of E.*model of half 1")
-    write_checkpoint(project.checkpoint)
-    more = ("--ckpt_path", project.checkpoint, "--model.width", 2)
-    message = refuse("train", project, capsys, *more)
-    assert_says(message, r"model\.ckpt holds the model .*upright.*; use the recipe")
-
-
-@pytest.mark.parametrize(
-    ("door", "option", "place"),
-    [
-        ("show", "--out", "out"),
-        ("show", "--out", "map.mrc/show.png"),
-        ("reconstruct", "--out", "out"),
-        ("reconstruct", "--out", "map.mrc/new/map.mrc"),
-        ("project", "--out", "out"),
-        ("fsc", "--out", "map.mrc/fsc"),
-        ("evaluate", "--outdir", "map.mrc"),
-        ("infer", "--out", "map.mrc/new.star"),
-        ("train", "--outdir", "map.mrc"),
-        ("add", "--benchmarkDir", "map.mrc"),
-    ],
-)
-def test_places_that_cannot_be_written(project, capsys, door, option, place):
-    message = refuse(door, project, capsys, option, project.folder / place)
-    assert_says(message, r"(is a folder; name a file|map\.mrc is a file; name another folder)")
-
-
-@pytest.mark.parametrize(
-    ("door", "out"),
-    [
-        ("reconstruct", "bench/E/particles_0.star"),
-        ("reconstruct", "bench/E/particles_0.mrcs"),
-        ("project", "bench/E/particles_0.mrcs"),
-        ("project", "bench/E/particles_0.mrc"),
-        ("project", "map.mrc"),
-        ("project", "out/stack.star"),
-        ("infer", "bench/E/particles_0.star"),
-    ],
-)
-def test_what_is_read_is_never_written_over(project, capsys, door, out):
-    assert_says(refuse(door, project, capsys, "--out", project.folder / out), r"; (write|name) ")
-
-
-def test_a_bad_start_does_not_claim_the_folder_of_a_run(project, capsys):
-    fill_image(0)(project)
-    refuse("train", project, capsys)
-    assert not (project.out / "run").exists()
-
-
 def test_errors_keep_their_traceback_for_who_asks(project):
     project.star.unlink()
     with pytest.raises(FileNotFoundError):
@@ -424,7 +276,3 @@ def test_all_columns_survive_a_refusal(project, capsys):
     one_nan(project)
     refuse("add", project, capsys)
     assert before.equals(read_star(project.star)["particles"])
-
-
-def assert_says(message, pattern):
-    assert re.search(pattern, message, re.DOTALL), f"{pattern!r} is not in: {message}"
