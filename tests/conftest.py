@@ -13,6 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from cesped.vocabulary import BENCHMARK_DIR_VARIABLE
 
+# Before anything imports torch, whose waiting threads otherwise spin: see cesped.cli.main.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Not searched for doctests: two files of this name cannot be collected as modules in one run.
 collect_ignore_glob = ["*conftest.py"]
 

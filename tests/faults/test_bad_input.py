@@ -116,12 +116,18 @@ STAR_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("door", WITH_STAR)
-@pytest.mark.parametrize("fault", STAR_FAULTS)
+# Without angles, a star file is still one whose poses can be predicted.
+FAULTS_AT_DOORS = [
+    (door, fault)
+    for door in WITH_STAR
+    for fault in STAR_FAULTS
+    if (door, fault) != ("infer", "angles")
+]
+
+
+@pytest.mark.parametrize(("door", "fault"), FAULTS_AT_DOORS)
 def test_star_file(project, capsys, door, fault):
     spoil, expected = STAR_FAULTS[fault]
-    if door == "infer" and fault in ("angles",):
-        pytest.skip("angles are what is predicted here")
     spoil(project)
     assert_says(refuse(door, project, capsys), expected)
 
