@@ -1,6 +1,5 @@
 """Columns to meaning: every RELION version reads the same, and every fault is named."""
 
-
 import fake_entry as fake
 import numpy as np
 import pandas as pd
