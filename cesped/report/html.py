@@ -1,7 +1,6 @@
 """The report of one evaluation: a single page that needs nothing else, not even a network."""
 
 import html
-import json
 import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -52,6 +51,7 @@ _CARDS = {
 }
 _TERMS = POSE_TERMS | MAP_TERMS
 _RANDOM_POSES = 20_000
+_NEAR = 1.001  # rounding of resolutions in shells
 
 
 def write_report(
@@ -127,14 +127,14 @@ def _summary(result: "EvaluationResult") -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
     return (
         "<section><h2>In short</h2>"
-        f'<p class="lead">{html.escape(_verdict(scores))}</p>'
+        f'<p class="lead">{html.escape(_verdict(result, scores))}</p>'
         f'<div class="cards">{cards}</div>'
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
         + "</section>"
     )
 
 
-def _verdict(scores: _Scores) -> str:
+def _verdict(result: "EvaluationResult", scores: _Scores) -> str:
     def said(poses: str, metric: str) -> str:
         return _TERMS[metric].show(scores.value(poses, metric), decimals=1)
 
@@ -147,6 +147,9 @@ def _verdict(scores: _Scores) -> str:
         ". The map made from the predicted poses agrees with the map from the known poses down to "
         f"details of {said('prediction', detail)}"
     )
+    finest_angst = 2 * min((c.pixel_size_angst for c in result.fsc_curves.values()), default=0.0)
+    if scores.value("prediction", detail) <= finest_angst * _NEAR:
+        text += " (the finest that these pixels can hold)"
     if np.isfinite(scores.value("random", detail)):
         text += f"; random poses reach {said('random', detail)}"
     if np.isfinite(scores.value("truth", best)):
@@ -305,8 +308,13 @@ def _facts_section(result: "EvaluationResult", facts: Mapping[str, object]) -> s
 
 
 def _fact(value: object) -> str:
-    plain = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return html.escape(plain)
+    """Return a stamp as HTML: lists as lines, nested facts as `name: value` pairs."""
+    if isinstance(value, Mapping):
+        pairs = (f"{html.escape(str(key))}: {_fact(item)}" for key, item in value.items())
+        return "; ".join(pairs)
+    if isinstance(value, list | tuple):
+        return "<br>".join(_fact(item) for item in value)
+    return "–" if value is None else html.escape(str(value))
 
 
 def _table(

@@ -82,6 +82,7 @@ def run_campaign(
         options,
         benchmark_dir=benchmark_dir,
         reuse=True,
+        facts={"recipe": recipe.to_dict()},
         progress=progress,
     )
     return CampaignOutcome(

@@ -1,6 +1,7 @@
 """Score two star files of predictions and write the page that shows it."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ def score_predictions(
     *,
     benchmark_dir: str | os.PathLike[str] | None = None,
     reuse: bool = False,
+    facts: Mapping[str, object] | None = None,
     progress: Progress = SILENT,
 ) -> "EvaluationResult":
     """Evaluate an entry and write `metrics.json`, the maps and `report.html` into `outdir`.
@@ -78,6 +80,7 @@ def score_predictions(
     options : how to score; the defaults when None.
     benchmark_dir : folder of the entries; see `cesped.data.store.default_benchmark_dir`.
     reuse : keep the score that is there if it was made from the very same things.
+    facts : what else the report shall state, such as the recipe of the predictions.
 
     Raises
     ------
@@ -97,7 +100,9 @@ def score_predictions(
         folder / REPORT_NAME,  # written last
         _made_from(target, predictions, chosen, benchmark_dir) if reuse else None,
         lambda: scored.append(
-            _evaluate_and_report(target, predictions, folder, chosen, benchmark_dir, progress)
+            _evaluate_and_report(
+                target, predictions, folder, chosen, benchmark_dir, facts, progress
+            )
         ),
     )
     return scored[0] if scored else read_result(folder)
@@ -109,6 +114,7 @@ def _evaluate_and_report(
     folder: Path,
     options: ScoringOptions,
     benchmark_dir: str | os.PathLike[str] | None,
+    facts: Mapping[str, object] | None,
     progress: Progress,
 ) -> "EvaluationResult":
     from ..evaluation.entry import evaluate_entry
@@ -137,7 +143,7 @@ def _evaluate_and_report(
     )
     (folder / REPORT_NAME).unlink(missing_ok=True)  # it may tell of the score before this one
     with progress.task("Writing the report", 1) as advance:
-        write_report(result, folder / REPORT_NAME)
+        write_report(result, folder / REPORT_NAME, facts)
         advance(1)
     return result
 
