@@ -146,6 +146,7 @@ def simulated_tables(
         OPTICS_GROUP: numbers[group.reshape(-1)],
         **{name: angles[:, axis] for axis, name in enumerate(ANGLES)},
         **{name: poses.origins_angst[:, axis] for axis, name in enumerate(ORIGINS_ANGST)},
+        TRUE_CONFIDENCE: poses.confidence,
         "rlnDefocusU": ctf.defocus_u_angst,
         "rlnDefocusV": ctf.defocus_v_angst,
         "rlnDefocusAngle": ctf.defocus_angle_deg,
@@ -155,6 +156,4 @@ def simulated_tables(
     }
     if random_subset is not None:
         columns["rlnRandomSubset"] = random_subset
-    if (poses.confidence != 1).any():
-        columns[TRUE_CONFIDENCE] = poses.confidence
     return {"optics": optics, "particles": pd.DataFrame(columns)}

@@ -114,7 +114,8 @@ def _optics_rows(particles: pd.DataFrame, optics: pd.DataFrame, source: str) -> 
 
 
 def _finite(column: pd.Series, name: str, source: str) -> NDArray[np.float64]:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    # pandas lends read-only views of its columns, which torch warns of
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, copy=True)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         row = int(bad[0])

@@ -107,7 +107,10 @@ def test_a_blob_goes_where_the_move_says(angle, x, y):
         return profile_y[:, None] * profile_x[None]
 
     moved = move_images(blob(centre)[None, None], move)[0, 0]
-    assert float((moved - blob(move.apply_to_points_px(centre))).abs().max()) < 0.01
+    difference = (moved - blob(move.apply_to_points_px(centre))).abs()
+    # the corners show what lay outside the image before
+    inside = (axis[:, None] - y) ** 2 + (axis[None] - x) ** 2 < (n // 2 - 1) ** 2
+    assert float(difference[inside].max()) < 0.01
 
 
 def test_published_protocol_moves_pose_and_image_alike():

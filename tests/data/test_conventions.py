@@ -87,6 +87,14 @@ def test_particle_columns_win_over_optics(entry):
     assert read_particle_table(entry.star(0)).ctf.voltage_kv.tolist() == [120] * 6
 
 
+def test_what_is_read_may_be_written(entry):
+    confident = rewrite(entry, rlnMaxValueProbDistribution=np.linspace(0, 1, 6))
+    table = read_particle_table(confident)
+    poses = table.poses
+    for values in (poses.rotations, poses.origins_angst, poses.confidence, table.pixel_size_angst):
+        assert values.flags.writeable  # torch warns of arrays that are not
+
+
 def test_confidence_columns(entry):
     path = rewrite(
         entry,
