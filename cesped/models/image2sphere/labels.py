@@ -44,12 +44,9 @@ def spread_labels(
     """
     concentration = float(np.radians(width_deg)) ** -2
     flat_nodes = nodes.reshape(len(nodes), 9).T
-    total: torch.Tensor | None = None
+    total = rotations.new_zeros(len(rotations), len(nodes))
     for operator in torch.from_numpy(group.operators.copy()).to(rotations):
         trace = (operator @ rotations).reshape(-1, 9) @ flat_nodes
         density = torch.exp((trace - 3.0) * (concentration / 2.0))
-        density = density / density.sum(dim=1, keepdim=True)
-        total = density if total is None else total + density
-    if total is None:
-        raise ValueError("a point group has at least the identity")
+        total += density / density.sum(dim=1, keepdim=True)
     return total / group.order
