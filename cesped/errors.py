@@ -57,6 +57,10 @@ class EntryExistsError(CespedError, FileExistsError):
     """A file or entry that would be overwritten."""
 
 
+class FigureNotFoundError(CespedError, LookupError):
+    """A figure that an evaluation does not hold."""
+
+
 class IdMismatchError(CespedError, ValueError):
     """Predictions whose particle ids are missing, doubled, or foreign."""
 

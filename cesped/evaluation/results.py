@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from cesped.errors import FigureNotFoundError
 from cesped.physics.fsc import FscCurve
 
 #: Version of the definitions in docs/metrics.md. Figures of different versions are never ranked
@@ -97,13 +98,17 @@ class EvaluationResult:
 
         Raises
         ------
-        KeyError
+        FigureNotFoundError
             If there is no such figure.
         """
         for row in (*self.rows, *self.reference_rows):
             if (row.metric, row.poses, row.half, row.masked) == (metric, poses, half, masked):
                 return row.value
-        raise KeyError(f"{metric} of {poses}, half {half}, {'masked' if masked else 'unmasked'}")
+        kind = "masked" if masked else "unmasked"
+        raise FigureNotFoundError(
+            f"this evaluation of {self.target} has no {kind} {metric} of {poses}, half {half}; "
+            "`table()` lists what it has"
+        )
 
     def table(self) -> pd.DataFrame:
         """Return all figures as one long table, a column per field of `MetricRow`."""

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cesped.errors import DiskFullError, MetadataError
+from cesped.errors import DiskFullError, FigureNotFoundError, MetadataError
 from cesped.evaluation import outputs
 from cesped.evaluation.outputs import read_result, write_evaluation
 from cesped.evaluation.results import EvaluationResult, MetricRow
@@ -85,7 +85,7 @@ def test_metrics_are_masked_where_there_is_a_mask(result):
     assert result.metrics_of("random") == {"pcc_to_truth": 0.1}
     assert result.value("pcc_to_truth") == 0.5
     assert result.value("median_angular_error_deg", half="0") == 3.5
-    with pytest.raises(KeyError, match="pcc_to_truth of truth"):
+    with pytest.raises(FigureNotFoundError, match="pcc_to_truth of truth"):
         result.value("pcc_to_truth", poses="truth")
 
 
