@@ -255,7 +255,7 @@ def _build_section(section: Any, content: dict[str, Any], where: str) -> Any:
     if section is ModelRecipe:  # what is not the recipe's own is the model's, checked by it
         options = {**(content.pop("options", None) or {})}
         options |= {key: content.pop(key) for key in list(content) if key not in kinds}
-        content["options"] = {key: _number_if_text(value) for key, value in options.items()}
+        content["options"] = {key: _value_of_text(value) for key, value in options.items()}
     for key in content:
         if key not in kinds:
             raise OptionError(_unknown(key, list(kinds), where))
@@ -300,13 +300,19 @@ def float_or_none(value: Any) -> float | None:
         return None
 
 
-def _number_if_text(value: Any) -> Any:
+def _value_of_text(value: Any) -> Any:
+    """Return what a word of the command line would be in a YAML file: null, true, [1, 2], 1e-3."""
     if not isinstance(value, str):
         return value
     number = float_or_none(value)
-    if number is None:
+    if number is not None:
+        return int(number) if value.lstrip("+-").isdigit() else number
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:  # a word with signs that mean something to YAML
         return value
-    return int(number) if value.lstrip("+-").isdigit() else number
 
 
 def _check_ranges(recipe: TrainingRecipe, where: str) -> None:

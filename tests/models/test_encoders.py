@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from cesped.errors import CheckpointError, OptionError
+from cesped.models.encoders import resnet
 from cesped.models.encoders.compact import CompactEncoder
 from cesped.models.encoders.resnet import ResNet, load_encoder_weights
 from cesped.models.encoders.smoothing import SmoothedChannels
@@ -75,3 +76,11 @@ def test_compact_maps_share_the_centre_of_the_image(pixels, expected):
     assert features.shape[-1] == expected
     torch.testing.assert_close(features, features.flip(-1))
     torch.testing.assert_close(features, features.flip(-2))
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    closed = "http://127.0.0.1:9/resnet18-f37072fd.pth"
+    monkeypatch.setitem(resnet._IMAGENET_URLS, "resnet18", closed)
+    with pytest.raises(CheckpointError, match=r"127\.0\.0\.1:9.* cannot be had .*model\.weights"):
+        load_encoder_weights(ResNet("resnet18"), "resnet18", "imagenet")

@@ -93,3 +93,19 @@ def test_cosine_warms_up_and_ends_at_zero():
     assert factors[100] == pytest.approx(0.0)
     assert all(a >= b for a, b in pairwise(factors[10:]))
     assert rate_factor(5, 100, load_recipe("paper").optimizer) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("null", None),
+        ("12", 12),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("[16, 32, 64]", [16, 32, 64]),
+        ("weights/r50.pth", "weights/r50.pth"),
+        ("[unclosed", "[unclosed"),
+    ],
+)
+def test_options_of_a_model_are_words_as_in_a_file(word, value):
+    assert load_recipe("paper", {"model.weights": word}).model.options["weights"] == value

@@ -149,12 +149,10 @@ def load_encoder_weights(encoder: ResNet, name: str, weights: str) -> None:
     Raises
     ------
     CheckpointError
-        If the file cannot be read or holds other parameters.
+        If the file cannot be had or read, or holds other parameters.
     """
     if weights == "imagenet":
-        state = torch.hub.load_state_dict_from_url(
-            _IMAGENET_URLS[name], map_location="cpu", check_hash=True, weights_only=True
-        )
+        state = _imagenet_state(_IMAGENET_URLS[name])
     else:
         try:
             state = torch.load(Path(weights).expanduser(), map_location="cpu", weights_only=True)
@@ -170,3 +168,17 @@ def load_encoder_weights(encoder: ResNet, name: str, weights: str) -> None:
         raise CheckpointError(
             f"encoder weights {weights} are not those of {name}: {error}"
         ) from error
+
+
+def _imagenet_state(url: str) -> dict[str, torch.Tensor]:
+    """Return the state dictionary at `url`, from torch's cache if it was fetched before."""
+    try:
+        state: dict[str, torch.Tensor] = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError) as error:  # no network, no disk; a wrong checksum
+        raise CheckpointError(
+            f"the ImageNet weights {url} cannot be had ({error}); fetch that file elsewhere and "
+            "give its path as model.weights, or start from random weights: model.weights null"
+        ) from error
+    return state
