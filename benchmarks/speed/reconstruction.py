@@ -129,7 +129,8 @@ def compare(star: Path, options: ReconstructionOptions, repeats: int) -> None:
 def startup_seconds(star: Path, cache_dir: Path | None) -> float:
     """Return how long a fresh process takes to reconstruct a handful of 32 px particles."""
     words = "from cesped.data.conventions import read_particle_table as read\n"
-    words += "from cesped.reconstruction.protocol import *\n"
+    words += "from cesped.reconstruction.backends import make_reconstructor\n"
+    words += "from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions\n"
     words += f"table = read({str(star)!r})\n"
     words += "sets = [PoseSet(table.require_poses())]\n"
     words += "make_reconstructor('native').reconstruct(table, sets, ReconstructionOptions())"

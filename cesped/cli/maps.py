@@ -47,7 +47,8 @@ def reconstruct(
     The native engine needs nothing else and computes what `relion_reconstruct --ctf --pad 2`
     computes; --backend relion runs that program itself.
     """
-    from ..reconstruction.protocol import ReconstructionOptions, make_reconstructor
+    from ..reconstruction.backends import make_reconstructor
+    from ..reconstruction.protocol import ReconstructionOptions
     from ..workflows.maps import reconstruct_map
     from .progress_bar import make_progress
 

@@ -35,11 +35,8 @@ from cesped.evaluation.volumes import MapPair, Volume
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import point_group
 from cesped.progress import SILENT, Progress
-from cesped.reconstruction.protocol import (
-    ReconstructionOptions,
-    Reconstructor,
-    make_reconstructor,
-)
+from cesped.reconstruction.backends import make_reconstructor
+from cesped.reconstruction.protocol import ReconstructionOptions, Reconstructor
 from cesped.vocabulary import Backend, PredictionType
 
 

@@ -42,7 +42,7 @@ def reconstruct_map(
     star : star file with poses.
     root : folder that its image names start from; its own folder when None.
     out : map to write.
-    reconstructor : see `cesped.reconstruction.protocol.make_reconstructor`.
+    reconstructor : see `cesped.reconstruction.backends.make_reconstructor`.
     options : symmetry, CTF, gridding, padding, threads.
     confidence_weights : weight particles by the confidence of their poses.
 

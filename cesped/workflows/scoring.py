@@ -118,7 +118,7 @@ def _evaluate_and_report(
     progress: Progress,
 ) -> "EvaluationResult":
     from ..evaluation.entry import evaluate_entry
-    from ..reconstruction.protocol import make_reconstructor
+    from ..reconstruction.backends import make_reconstructor
     from ..report.html import write_report
 
     result = evaluate_entry(

@@ -9,7 +9,8 @@ import pytest
 from cesped.errors import MetadataError, OptionError, PixelSizeError, SymmetryError
 from cesped.geometry.poses import Poses
 from cesped.reconstruction import native
-from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions, make_reconstructor
+from cesped.reconstruction.backends import make_reconstructor
+from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions
 from cesped.vocabulary import Backend
 
 OPTIONS = ReconstructionOptions(threads=1)
