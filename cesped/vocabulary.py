@@ -73,3 +73,30 @@ class Normalization(Choice):
     NONE = "none"
     NOISE_STATS = "noiseStats"
     SUBTRACT_MEAN = "subtractMean"
+
+
+class Schedule(Choice):
+    """How the learning rate changes during training."""
+
+    PLATEAU = "plateau"
+    COSINE = "cosine"
+    CONSTANT = "constant"
+
+
+class Keep(Choice):
+    """Which weights a run hands over: those of least validation loss, or the last."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+class PoseOrigin(Choice):
+    """Whose poses a map is made from."""
+
+    PREDICTION = "prediction"
+    TRUTH = "truth"
+    #: the true poses, each particle weighted as the prediction's are: the best that any
+    #: prediction with these confidences could reach
+    TRUTH_SAME_WEIGHTS = "truth_same_weights"
+    #: random orientations with the true shifts: what no prediction should fall below
+    RANDOM = "random"

@@ -12,7 +12,6 @@ import numpy as np
 from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
 from cesped.evaluation.half_sets import (
-    PoseOrigin,
     PredictedHalf,
     pair_predictions,
     random_poses,
@@ -37,7 +36,7 @@ from cesped.geometry.symmetry import point_group
 from cesped.progress import SILENT, Progress
 from cesped.reconstruction.backends import make_reconstructor
 from cesped.reconstruction.protocol import ReconstructionOptions, Reconstructor
-from cesped.vocabulary import Backend, PredictionType
+from cesped.vocabulary import Backend, PoseOrigin, PredictionType
 
 
 @dataclass(frozen=True)

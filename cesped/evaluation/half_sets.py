@@ -19,21 +19,9 @@ from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations
 from cesped.progress import SILENT, Progress
 from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions, Reconstructor
-from cesped.vocabulary import Choice, PredictionType
+from cesped.vocabulary import PoseOrigin, PredictionType
 
 FloatArray = NDArray[np.float64]
-
-
-class PoseOrigin(Choice):
-    """Whose poses a map is made from."""
-
-    PREDICTION = "prediction"
-    TRUTH = "truth"
-    #: the true poses, each particle weighted as the prediction's are: the best that any
-    #: prediction with these confidences could reach
-    TRUTH_SAME_WEIGHTS = "truth_same_weights"
-    #: random orientations with the true shifts: what no prediction should fall below
-    RANDOM = "random"
 
 
 @dataclass(frozen=True)

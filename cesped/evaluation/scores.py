@@ -12,7 +12,7 @@ from cesped.evaluation.angular import (
     shift_rmse_angst,
     summarise,
 )
-from cesped.evaluation.half_sets import PoseOrigin, PredictedHalf
+from cesped.evaluation.half_sets import PredictedHalf
 from cesped.evaluation.results import Direction, MetricRow
 from cesped.evaluation.volumes import (
     Agreement,
@@ -27,7 +27,7 @@ from cesped.evaluation.volumes import (
 from cesped.geometry.euler import rotation_to_euler
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import PointGroup
-from cesped.vocabulary import FSC_THRESHOLDS, PredictionType
+from cesped.vocabulary import FSC_THRESHOLDS, PoseOrigin, PredictionType
 
 ALL = "all"
 _THRESHOLD_NAMES = {0.143: "0143", 0.5: "05"}

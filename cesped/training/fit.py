@@ -17,12 +17,13 @@ from ..errors import CheckpointError, DivergedError, MetadataError
 from ..io.files import check_writable, write_text_atomic
 from ..models.registry import PoseModel, build_model
 from ..progress import SILENT, Progress
+from ..vocabulary import Keep, Schedule
 from .batches import BatchStream, split_rows
 from .checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
 from .history import HistoryRow, draw_learning_curve
 from .prepared import PreparedParticles, preprocessing_from_recipe, preprocessing_to_dict
 from .provenance import file_sha256, write_provenance
-from .recipe import Keep, Schedule, TrainingRecipe
+from .recipe import TrainingRecipe
 
 #: Files of a run folder.
 MODEL_NAME = "model.ckpt"

@@ -18,22 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError, OptionError
-from ..vocabulary import Choice
-
-
-class Schedule(Choice):
-    """How the learning rate changes during training."""
-
-    PLATEAU = "plateau"
-    COSINE = "cosine"
-    CONSTANT = "constant"
-
-
-class Keep(Choice):
-    """Which weights a run hands over: those of least validation loss, or the last."""
-
-    BEST = "best"
-    LAST = "last"
+from ..vocabulary import Keep, Schedule
 
 
 @dataclasses.dataclass(frozen=True)

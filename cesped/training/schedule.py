@@ -2,7 +2,8 @@
 
 import math
 
-from .recipe import OptimizerRecipe, Schedule
+from ..vocabulary import Schedule
+from .recipe import OptimizerRecipe
 
 
 def rate_factor(step: int, total_steps: int, recipe: OptimizerRecipe) -> float:

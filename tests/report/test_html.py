@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from synthetic_result import HOSTILE_NAME, synthetic_result
 
-from cesped.evaluation.half_sets import PoseOrigin
 from cesped.evaluation.published import PUBLISHED_KEYS
 from cesped.evaluation.scores import MapScores, map_rows
 from cesped.evaluation.volumes import compare_maps
 from cesped.report.glossary import MAP_TERMS, POSE_TERMS, PUBLISHED_TERMS
 from cesped.report.html import write_report
+from cesped.vocabulary import PoseOrigin
 
 
 @pytest.fixture(scope="module")
