@@ -47,6 +47,29 @@ class EntryHalf:
     mask_path: Path | None
 
 
+def check_sampled_alike(first: ParticleTable, second: ParticleTable) -> None:
+    """Check that the halves of an entry have one box and one pixel size.
+
+    Raises
+    ------
+    MetadataError
+        If the boxes differ.
+    PixelSizeError
+        If the pixel sizes differ by more than 0.1 %, which rounding does not explain.
+    """
+    if first.image_size != second.image_size:
+        raise MetadataError(
+            f"{first.source} has images of {first.image_size} px and {second.source} of "
+            f"{second.image_size} px; both halves of an entry must have one box size"
+        )
+    difference = abs(first.sampling_rate - second.sampling_rate)
+    if difference > _SAME_PIXEL_SIZE * first.sampling_rate:
+        raise PixelSizeError(
+            f"{first.source} has {first.sampling_rate:.5g} angstrom/px and {second.source} "
+            f"{second.sampling_rate:.5g}; both halves of an entry must have one pixel size"
+        )
+
+
 def check_halves(table: ParticleTable, symmetry: str, other: EntryHalf) -> None:
     """Check that `table` can be the half of an entry whose other half is there already.
 
@@ -64,17 +87,7 @@ def check_halves(table: ParticleTable, symmetry: str, other: EntryHalf) -> None:
             "have the same"
         )
     theirs = read_particle_table(other.star_path, other.root_dir)
-    if theirs.image_size != table.image_size:
-        raise MetadataError(
-            f"{table.source} has images of {table.image_size} px, {whose} of "
-            f"{theirs.image_size} px; both halves must have one size"
-        )
-    difference = abs(theirs.sampling_rate - table.sampling_rate)
-    if difference > _SAME_PIXEL_SIZE * table.sampling_rate:
-        raise PixelSizeError(
-            f"{table.source} has {table.sampling_rate:.5g} angstrom/px, {whose} "
-            f"{theirs.sampling_rate:.5g}; both halves must have the same"
-        )
+    check_sampled_alike(table, theirs)
     shared = _image_keys(table) & _image_keys(theirs)
     if shared:
         path, section = min(shared)

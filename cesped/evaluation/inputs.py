@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cesped.data.conventions import read_particle_table
 from cesped.data.demo_entry import open_entry
+from cesped.data.entry_checks import check_sampled_alike
 from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
 from cesped.errors import MetadataError, MrcFileError, PixelSizeError
@@ -12,8 +13,7 @@ from cesped.evaluation.volumes import Volume
 from cesped.io.mrc import inspect_mrc, read_volume
 from cesped.progress import SILENT, Progress
 
-_SAME_PIXEL_SIZE = 1e-3  # largest relative difference between halves that rounding explains
-_SAME_VOXEL = 1e-2  # and between mask and images: masks are often resampled
+_SAME_VOXEL = 1e-2  # relative, between mask and images: masks are often resampled
 
 
 def locate_halves(
@@ -48,17 +48,7 @@ def read_halves(halves: tuple[EntryHalf, EntryHalf]) -> tuple[ParticleTable, Par
         If the pixel sizes differ.
     """
     first, second = (read_particle_table(half.star_path, half.root_dir) for half in halves)
-    if first.image_size != second.image_size:
-        raise MetadataError(
-            f"{first.source} has images of {first.image_size} px and {second.source} of "
-            f"{second.image_size} px; both halves of an entry must have one box size"
-        )
-    difference = abs(first.sampling_rate - second.sampling_rate)
-    if difference > _SAME_PIXEL_SIZE * first.sampling_rate:
-        raise PixelSizeError(
-            f"{first.source} has {first.sampling_rate:g} angstrom/px and {second.source} "
-            f"{second.sampling_rate:g}; both halves of an entry must have one pixel size"
-        )
+    check_sampled_alike(first, second)
     return first, second
 
 
