@@ -106,7 +106,17 @@ class Preprocessor:
         pixel_size_angst: ArrayLike,
         describe: Callable[[int], str] = "image {} of the batch".format,
     ) -> Tensor:
-        """Return the prepared images.
+        """Return the prepared images, `(B, image_size, image_size)`: `normalised`, `resampled`."""
+        return self.resampled(self.normalised(images, ctf, pixel_size_angst, describe))
+
+    def normalised(
+        self,
+        images: Tensor,
+        ctf: CtfParameters | None,
+        pixel_size_angst: ArrayLike,
+        describe: Callable[[int], str] = "image {} of the batch".format,
+    ) -> Tensor:
+        """Return images at the full box, their contrast transfer corrected, their greys normal.
 
         Parameters
         ----------
@@ -117,7 +127,7 @@ class Preprocessor:
 
         Returns
         -------
-        `(B, image_size, image_size)` tensor of the same type
+        `(B, box, box)` tensor of the same type, on the same device
 
         Raises
         ------
@@ -129,7 +139,10 @@ class Preprocessor:
         spread = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
         _refuse(~(spread > 0), describe, "has NaN pixels or is constant; remove the particle")
         images = self._correct_ctf(images, ctf, pixel_size_angst)
-        images = self._normalise(images, spread, describe)
+        return self._normalise(images, spread, describe)
+
+    def resampled(self, images: Tensor) -> Tensor:
+        """Return `(..., box, box)` images cropped and resized to `(..., image_size, image_size)`."""
         return resize_band_limited(crop_centre(images, self.cropped_size), self.image_size)
 
     def _correct_ctf(
