@@ -142,7 +142,7 @@ class Preprocessor:
         return self._normalise(images, spread, describe)
 
     def resampled(self, images: Tensor) -> Tensor:
-        """Return `(..., box, box)` images cropped and resized to `(..., image_size, image_size)`."""
+        """Return `(..., box, box)` images, cropped and resized: `(..., image_size, image_size)`."""
         return resize_band_limited(crop_centre(images, self.cropped_size), self.image_size)
 
     def _correct_ctf(
