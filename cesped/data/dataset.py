@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cesped.data.demo_entry import open_entry
 from cesped.data.entry_checks import EntryHalf
-from cesped.data.registry import ZENODO_RECORDS, benchmark_entries
+from cesped.data.registry import benchmark_entries, published_entries
 from cesped.data.star_dataset import ParticlesRelionStarDataset
 from cesped.data.store import EntryStore, check_halfset, default_benchmark_dir
 from cesped.errors import EntryNotFoundError
@@ -100,9 +100,10 @@ def _open(target: str, halfset: int, benchmark_dir: str) -> EntryHalf:
     try:
         return open_entry(target, halfset, benchmark_dir)
     except EntryNotFoundError as error:
-        record = ZENODO_RECORDS.get((target, halfset))
-        if record is None:
+        published = published_entries().get(target)
+        if published is None:
             raise
+        record = published.records[halfset]
         raise EntryNotFoundError(
             f"{error}. It is a published entry: its files are record {record} of zenodo.org; "
             f"join the chunks of the stack in numeric order and put star, json and stack into "
