@@ -25,12 +25,24 @@ class MrcFileError(CespedError, ValueError):
     """An MRC volume or stack whose header or size is wrong."""
 
 
+class CsFileError(CespedError, ValueError):
+    """A CryoSPARC `.cs` file that cannot be read, or lacks a field that is needed."""
+
+
+class PickleFileError(CespedError, ValueError):
+    """A pickle that is damaged, or holds more than plain data; nothing of it was run."""
+
+
 class MissingFileError(CespedError, FileNotFoundError):
     """An input file that does not exist."""
 
 
 class MissingImageError(MissingFileError):
     """A star file row that names an image which does not exist."""
+
+
+class StaleImagesError(CespedError, ValueError):
+    """Prepared images that are not whole, or no longer belong to what they were made from."""
 
 
 class ImageValueError(CespedError, ValueError):

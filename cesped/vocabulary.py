@@ -75,6 +75,13 @@ class Normalization(Choice):
     SUBTRACT_MEAN = "subtractMean"
 
 
+class PixelType(Choice):
+    """How the pixels of prepared images are stored."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
 class Schedule(Choice):
     """How the learning rate changes during training."""
 

@@ -28,6 +28,7 @@ from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.poses import Poses
 from cesped.io.star_writer import write_star
 from cesped.physics.ctf import CtfParameters
+from cesped.vocabulary import CtfCorrection
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
 TRUE_CONFIDENCE = "rlnMaxValueProbDistribution"
 PREDICTED_CONFIDENCE = "rlnParticleFigureOfMerit"
 
-_PROCESSED = {
-    "rlnCtfDataAreCtfPremultiplied": "multiplied by their CTF",
-    "rlnCtfDataArePhaseFlipped": "phase flipped",
-}
+CTF_PREMULTIPLIED = "rlnCtfDataAreCtfPremultiplied"
+PHASE_FLIPPED = "rlnCtfDataArePhaseFlipped"
+
+_PROCESSED = {CTF_PREMULTIPLIED: "multiplied by their CTF", PHASE_FLIPPED: "phase flipped"}
 _SAME_ROTATION = 1e-9  # largest difference of matrix elements that rounding explains
 
 
@@ -95,6 +96,7 @@ def read_particle_table(
         poses=poses,
         ctf=_ctf(columns),
         has_confidence=TRUE_CONFIDENCE in columns.particles,
+        ctf_correction_done=_correction_done(columns),
     )
 
 
@@ -315,6 +317,17 @@ def _warn_of_processed_images(columns: StarColumns) -> None:
                 done,
                 name,
             )
+
+
+def _correction_done(columns: StarColumns) -> CtfCorrection:
+    marks = {
+        CTF_PREMULTIPLIED: CtfCorrection.CTF_MULTIPLY,
+        PHASE_FLIPPED: CtfCorrection.PHASE_FLIP,
+    }
+    for name, correction in marks.items():
+        if columns.has(name) and columns.numbers(name).any():
+            return correction
+    return CtfCorrection.NONE
 
 
 def _set_angles(particles: pd.DataFrame, poses: Poses) -> None:

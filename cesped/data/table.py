@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cesped.errors import IdMismatchError, MetadataError
+from cesped.vocabulary import CtfCorrection
 
 if TYPE_CHECKING:
     from cesped.geometry.poses import Poses
@@ -35,6 +36,7 @@ class ParticleTable:
     poses : poses of the particles; None if the file has no angles
     ctf : contrast transfer of the particles; None if the file has no defocus
     has_confidence : whether the file states how sure its poses are
+    ctf_correction_done : what the file says was done to the images' contrast transfer already
     """
 
     source: str
@@ -49,6 +51,7 @@ class ParticleTable:
     poses: Poses | None
     ctf: CtfParameters | None
     has_confidence: bool
+    ctf_correction_done: CtfCorrection = CtfCorrection.NONE
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +90,25 @@ class ParticleTable:
                 "no CTF correction"
             )
         return self.ctf
+
+    def refuse_second_correction(self, wanted: CtfCorrection) -> None:
+        """Raise if the contrast transfer is to be corrected that was corrected already.
+
+        Raises
+        ------
+        MetadataError
+            If `wanted` is a correction, and the file says that there was one.
+        """
+        if CtfCorrection.NONE in (wanted, self.ctf_correction_done):
+            return
+        done = {
+            CtfCorrection.PHASE_FLIP: "phase flipped (rlnCtfDataArePhaseFlipped)",
+            CtfCorrection.CTF_MULTIPLY: "multiplied by their CTF (rlnCtfDataAreCtfPremultiplied)",
+        }
+        raise MetadataError(
+            f"{self.source}: the images are {done[self.ctf_correction_done]} already, and "
+            f'ctf_correction="{wanted}" would correct them twice; use ctf_correction="none"'
+        )
 
     def select(self, indices: ArrayLike) -> ParticleTable:
         """Return the rows `indices` (integers or a boolean mask), in that order."""
