@@ -46,7 +46,7 @@ def test_python_objects_are_never_loaded(tmp_path):
     with pytest.raises(CsFileError, match=r"hostile.cs cannot be read .*never loaded"):
         read_cs(path)
     path.write_bytes(pickle.dumps(Bomb(trap)))
-    with pytest.raises(CsFileError, match="does not start as a .cs file"):
+    with pytest.raises(CsFileError, match=r"does not start as a \.cs file"):
         read_cs(path)
     assert not trap.exists()
     with pytest.raises(CsFileError, match="store text as bytes"):
@@ -120,9 +120,11 @@ def test_the_first_file_wins_where_both_have_a_field():
 
 
 def test_join_faults_name_the_row():
-    with pytest.raises(CsFileError, match=rf"row 2 of a.cs: uid {2**63 + 5} is not in b.cs \(1 of"):
+    with pytest.raises(
+        CsFileError, match=rf"row 2 of a\.cs: uid {2**63 + 5} is not in b\.cs \(1 of"
+    ):
         join_by_uid(ROWS, ROWS[:1], "a.cs", "b.cs")
-    with pytest.raises(CsFileError, match="b.cs: uid 7 is in rows 1 and 3"):
+    with pytest.raises(CsFileError, match=r"b\.cs: uid 7 is in rows 1 and 3"):
         join_by_uid(ROWS, ROWS[[0, 1, 0]], "a.cs", "b.cs")
-    with pytest.raises(CsFileError, match="b.cs has no field uid"):
+    with pytest.raises(CsFileError, match=r"b\.cs has no field uid"):
         join_by_uid(ROWS, ROWS[["blob/path"]], "a.cs", "b.cs")
