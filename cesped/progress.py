@@ -1,7 +1,7 @@
 """How long work reports its progress without knowing who watches.
 
 Library code takes `progress: Progress = SILENT` and opens one task per long step;
-`cesped.cli` draws the bars.
+`cesped.progress_bars` draws them.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,17 +14,25 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Something that can watch steps of known or unknown length."""
 
-    def task(self, description: str, total: int | None) -> AbstractContextManager[Advance]:
-        """Open a step of `total` units; tell the yielded function how many more are done."""
+    def task(
+        self, description: str, total: int | None, *, in_bytes: bool = False, done: int = 0
+    ) -> AbstractContextManager[Advance]:
+        """Open a step of `total` units; tell the yielded function how many more are done.
+
+        Units are bytes if `in_bytes` is set, and then their rate is shown. Of a step that goes on
+        where an earlier process stopped, `done` units are done already.
+        """
 
 
 class SilentProgress:
     """A `Progress` that shows nothing: the default of library calls."""
 
     @contextmanager
-    def task(self, description: str, total: int | None) -> Iterator[Advance]:
+    def task(
+        self, description: str, total: int | None, *, in_bytes: bool = False, done: int = 0
+    ) -> Iterator[Advance]:
         """Yield a function that ignores what it is told."""
-        del description, total
+        del description, total, in_bytes, done
         yield lambda units: None
 
 

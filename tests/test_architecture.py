@@ -7,6 +7,7 @@ PACKAGE = "cesped"
 FLOORS = (  # ground floor first; names on one line are wings that may not see each other
     {"errors"},
     {"vocabulary", "progress"},
+    {"progress_bars"},
     {"geometry", "io"},
     {"physics"},
     {"data", "models"},
