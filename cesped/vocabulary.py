@@ -8,6 +8,13 @@ from .errors import OptionError
 #: Environment variable that names the folder of benchmark entries.
 BENCHMARK_DIR_VARIABLE = "CESPED_BENCHMARK_DIR"
 
+#: Environment variable that, when set to anything but 0, forbids downloads.
+OFFLINE_VARIABLE = "CESPED_OFFLINE"
+
+#: Environment variable that names a mirror of the records: a URL to which a record's number is
+#: appended, as https://zenodo.org/api/records.
+RECORDS_URL_VARIABLE = "CESPED_RECORDS_URL"
+
 #: FSC thresholds of the paper: gold standard half maps, and map against reference.
 FSC_THRESHOLDS = (0.143, 0.5)
 
@@ -37,6 +44,7 @@ class CtfCorrection(Choice):
     NONE = "none"
     PHASE_FLIP = "phase_flip"
     CTF_MULTIPLY = "ctf_multiply"
+    WIENER = "wiener"
 
 
 class PredictionType(Choice):
@@ -71,7 +79,10 @@ class Normalization(Choice):
     """How the grey values of one image are normalised."""
 
     NONE = "none"
+    #: mean 0 and deviation 1 outside the inscribed circle
     NOISE_STATS = "noiseStats"
+    #: the same in four squares at the corners
+    CORNER_STATS = "cornerStats"
     SUBTRACT_MEAN = "subtractMean"
 
 
@@ -107,3 +118,24 @@ class PoseOrigin(Choice):
     TRUTH_SAME_WEIGHTS = "truth_same_weights"
     #: random orientations with the true shifts: what no prediction should fall below
     RANDOM = "random"
+
+
+class Suspicion(Choice):
+    """What may be wrong with a set of particles and poses, and is looked into."""
+
+    ORIENTATIONS = "orientations"
+    SHIFTS = "shifts"
+    ROWS = "rows"
+    SYMMETRY = "symmetry"
+    CTF = "ctf"
+    PIXEL_SIZE = "pixel size"
+    CONTRAST = "contrast"
+    FRAME = "frame"
+
+
+class Health(Choice):
+    """What a diagnosis, or one part of it, comes to."""
+
+    HEALTHY = "healthy"
+    FAULT = "fault"
+    UNCLEAR = "cannot tell"
