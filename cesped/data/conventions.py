@@ -21,20 +21,31 @@ from cesped.data.image_names import (
     locate_stacks,
     parse_image_names,
 )
-from cesped.data.star_columns import IMAGE_NAME, StarColumns, open_star_columns
+from cesped.data.star_columns import (
+    ANGLES,
+    IMAGE_NAME,
+    IMAGE_SIZE,
+    ORIGINS_ANGST,
+    ORIGINS_PX,
+    StarColumns,
+    open_star_columns,
+)
+from cesped.data.star_quantities import (
+    ctf_of,
+    one_stated_box,
+    pixel_sizes,
+    poses_of,
+    stated_boxes,
+)
 from cesped.data.table import ParticleTable
 from cesped.errors import EntryExistsError, MetadataError
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.poses import Poses
 from cesped.io.star_writer import write_star
-from cesped.physics.ctf import CtfParameters
 from cesped.vocabulary import CtfCorrection
 
 _log = logging.getLogger(__name__)
 
-ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-ORIGINS_ANGST = ("rlnOriginXAngst", "rlnOriginYAngst")
-ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
 TRUE_CONFIDENCE = "rlnMaxValueProbDistribution"
 PREDICTED_CONFIDENCE = "rlnParticleFigureOfMerit"
 
@@ -78,10 +89,10 @@ def read_particle_table(
     path = Path(star_path)
     columns = open_star_columns(path)
     names = parse_image_names(columns.particles[IMAGE_NAME], columns.source)
-    pixel_size = _pixel_sizes(columns)
+    pixel_size = pixel_sizes(columns)
     root = path.parent if root_dir is None else Path(root_dir).expanduser()
     stacks = locate_stacks(names, root, path.parent, columns.source, must_exist=check_images)
-    poses = _poses(columns, pixel_size, TRUE_CONFIDENCE, required=require_poses)
+    poses = poses_of(columns, pixel_size, TRUE_CONFIDENCE, required=require_poses)
     _warn_of_processed_images(columns)
     return ParticleTable(
         source=columns.source,
@@ -91,10 +102,10 @@ def read_particle_table(
         stacks=stacks,
         stack_index=names.stack_index,
         section=names.section,
-        image_size=_image_size(columns, names, stacks, pixel_size, check_images),
+        image_size=_checked_box(columns, names, stacks, pixel_size, check_images),
         pixel_size_angst=pixel_size,
         poses=poses,
-        ctf=_ctf(columns),
+        ctf=ctf_of(columns),
         has_confidence=TRUE_CONFIDENCE in columns.particles,
         ctf_correction_done=_correction_done(columns),
     )
@@ -119,8 +130,8 @@ def read_predictions(
     columns = open_star_columns(Path(star_path))
     names = parse_image_names(columns.particles[IMAGE_NAME], columns.source)
     in_px = ORIGINS_ANGST[0] not in columns.particles and ORIGINS_PX[0] in columns.particles
-    pixel_size = _pixel_sizes(columns) if in_px else np.ones(len(names.ids))
-    poses = _poses(columns, pixel_size, PREDICTED_CONFIDENCE, required=True)
+    pixel_size = pixel_sizes(columns) if in_px else np.ones(len(names.ids))
+    poses = poses_of(columns, pixel_size, PREDICTED_CONFIDENCE, required=True)
     if poses is None:  # not reached: it is required
         raise MetadataError(f"{columns.source} has no angles")
     return names.ids, poses, PREDICTED_CONFIDENCE in columns.particles
@@ -204,107 +215,26 @@ def _write_tables(
     write_star(path, tables, overwrite=overwrite)
 
 
-def _pixel_sizes(columns: StarColumns) -> NDArray[np.float64]:
-    if columns.has("rlnImagePixelSize"):
-        sizes, name = columns.numbers("rlnImagePixelSize"), "rlnImagePixelSize"
-    elif columns.has("rlnPixelSize"):
-        sizes, name = columns.numbers("rlnPixelSize"), "rlnPixelSize"
-    elif columns.has("rlnDetectorPixelSize") and columns.has("rlnMagnification"):
-        name = "rlnDetectorPixelSize / rlnMagnification"
-        with np.errstate(divide="ignore"):
-            # the detector pixel is in micrometres: 1e4 angstrom
-            sizes = (
-                columns.numbers("rlnDetectorPixelSize") * 1e4 / columns.numbers("rlnMagnification")
-            )
-    else:
-        raise MetadataError(
-            f"{columns.source} states no pixel size; add rlnImagePixelSize to the optics table "
-            "(RELION 3.1), or rlnDetectorPixelSize and rlnMagnification (RELION 3.0)"
-        )
-    bad = np.flatnonzero(~np.isfinite(sizes) | (sizes <= 0))
-    if bad.size:
-        row = int(bad[0])
-        raise MetadataError(
-            f"row {row + 1} of {columns.source}: {name} gives a pixel size of {sizes[row]:g} "
-            "angstrom; it must be above 0"
-        )
-    return sizes
-
-
-def _image_size(
+def _checked_box(
     columns: StarColumns,
     names: ImageNames,
     stacks: tuple[Path, ...],
     pixel_size: NDArray[np.float64],
     check_images: bool,
 ) -> int:
-    has_stated = columns.has("rlnImageSize")
-    stated = columns.numbers("rlnImageSize") if has_stated else np.zeros(len(names.ids))
     if not check_images:
-        return int(stated[0])
+        return one_stated_box(columns)
     size = check_stacks(names, stacks, pixel_size, columns.source)
-    wrong = np.flatnonzero(stated != size) if has_stated else np.empty(0, dtype=int)
+    stated = stated_boxes(columns)
+    wrong = np.flatnonzero(stated != size) if columns.has(IMAGE_SIZE) else np.empty(0, dtype=int)
     if wrong.size:
         row = int(wrong[0])
         raise MetadataError(
-            f"row {row + 1} of {columns.source}: rlnImageSize is {stated[row]:g}, but "
-            f"{stacks[names.stack_index[row]]} holds images of {size} px; correct the optics table"
+            f"row {row + 1} of {columns.source}{columns.group_of(row)}: {IMAGE_SIZE} is "
+            f"{stated[row]:g}, but {stacks[names.stack_index[row]]} holds images of {size} px; "
+            "correct the optics table"
         )
     return size
-
-
-def _poses(
-    columns: StarColumns, pixel_size: NDArray[np.float64], confidence: str, *, required: bool
-) -> Poses | None:
-    missing = [name for name in ANGLES if name not in columns.particles]
-    if missing:
-        if not required:
-            return None
-        raise MetadataError(
-            f"{columns.source} has no column {', '.join(missing)}; poses are needed here: refine "
-            "the particles first, or give the star file of a refinement"
-        )
-    angles = np.stack([columns.numbers(name) for name in ANGLES], axis=-1)
-    if any(name in columns.particles for name in ORIGINS_ANGST):
-        origins = np.stack([columns.numbers(name, 0.0) for name in ORIGINS_ANGST], axis=-1)
-    else:  # RELION 3.0; no origins at all means centred
-        origins = np.stack([columns.numbers(name, 0.0) for name in ORIGINS_PX], axis=-1)
-        origins = origins * pixel_size[:, None]
-    return Poses(euler_to_rotation(angles), origins, _confidence(columns, confidence))
-
-
-def _confidence(columns: StarColumns, name: str) -> NDArray[np.float64]:
-    values = columns.numbers(name, 1.0)
-    negative = np.flatnonzero(values < 0)
-    if negative.size:
-        row = int(negative[0])
-        raise MetadataError(
-            f"row {row + 1} of {columns.source}: {name} is {values[row]:g}; a confidence cannot be "
-            "negative"
-        )
-    return values
-
-
-def _ctf(columns: StarColumns) -> CtfParameters | None:
-    if not columns.has("rlnDefocusU"):
-        return None
-    defocus_u = columns.numbers("rlnDefocusU")
-    has_v = columns.has("rlnDefocusV")
-    values = {
-        "defocus_u_angst": defocus_u,
-        "defocus_v_angst": columns.numbers("rlnDefocusV") if has_v else defocus_u,
-        "defocus_angle_deg": columns.numbers("rlnDefocusAngle", 0.0),
-        "voltage_kv": columns.numbers("rlnVoltage"),
-        "spherical_aberration_mm": columns.numbers("rlnSphericalAberration"),
-        "amplitude_contrast": columns.numbers("rlnAmplitudeContrast"),
-        "phase_shift_deg": columns.numbers("rlnPhaseShift", 0.0),
-        "b_factor_angst2": columns.numbers("rlnCtfBfactor", 0.0),
-        "scale": columns.numbers("rlnCtfScalefactor", 1.0),
-    }
-    try:
-        return CtfParameters(**values)
-    except MetadataError as error:
-        raise MetadataError(f"{columns.source}: {error}") from error
 
 
 def _warn_of_processed_images(columns: StarColumns) -> None:

@@ -32,7 +32,7 @@ class ImageNames:
     Parameters
     ----------
     ids : `(P,)` the names, verbatim
-    stack_names : each stack once, in order of first use, as written in the star file
+    stack_names : each stack once, in order of first use, as the star file names it
     stack_index : `(P,)` which of `stack_names`
     section : `(P,)` counted from 0
     """
@@ -65,7 +65,8 @@ def parse_image_names(names: pd.Series, source: str) -> ImageNames:
             f"row {row + 1} of {source}: rlnImageName {text.iloc[row]!r} is not of the form "
             "NUMBER@STACK with a number from 1 on, for example 000001@Extract/particles.mrcs"
         )
-    codes, stacks = pd.factorize(parts[2].str.strip())
+    # RELION reads a stack called .mrc only if its name goes on with the format, `:mrcs`
+    codes, stacks = pd.factorize(parts[2].str.strip().str.removesuffix(":mrcs"))
     return ImageNames(
         ids=text.to_numpy(dtype=object),
         stack_names=tuple(str(stack) for stack in stacks),

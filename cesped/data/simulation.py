@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from cesped.data.conventions import ANGLES, ORIGINS_ANGST, TRUE_CONFIDENCE
-from cesped.data.star_columns import IMAGE_NAME, OPTICS_GROUP
+from cesped.data.conventions import TRUE_CONFIDENCE
+from cesped.data.star_columns import ANGLES, IMAGE_NAME, OPTICS_GROUP, ORIGINS_ANGST
 from cesped.errors import MetadataError
 from cesped.geometry.euler import rotation_to_euler
 from cesped.geometry.poses import Poses

@@ -18,6 +18,15 @@ from cesped.io.star import read_star
 
 IMAGE_NAME = "rlnImageName"
 OPTICS_GROUP = "rlnOpticsGroup"
+IMAGE_SIZE = "rlnImageSize"
+IMAGE_PIXEL_SIZE = "rlnImagePixelSize"
+DIMENSIONALITY = "rlnImageDimensionality"
+ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+ORIGINS_ANGST = ("rlnOriginXAngst", "rlnOriginYAngst")
+ORIGINS_PX = ("rlnOriginX", "rlnOriginY")
+
+# what only the particles of tomograms have: RELION 4 and 5
+_OF_TOMOGRAMS = ("rlnTomoName", "rlnTomoParticleName", "rlnTomoSubTomosAre2DStacks")
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,14 @@ class StarColumns:
             raise MetadataError(f"{self.source} has no column {name}; add it to the particle table")
         return np.full(len(self.particles), default)
 
+    def group_of(self, row: int) -> str:
+        """Return `, optics group N (its name)` of particle `row`, for messages."""
+        if self.optics is None or self.optics_row is None or OPTICS_GROUP not in self.optics:
+            return ""
+        optics = self.optics.iloc[int(self.optics_row[row])]
+        name = f" ({optics['rlnOpticsGroupName']})" if "rlnOpticsGroupName" in optics else ""
+        return f", optics group {optics[OPTICS_GROUP]}{name}"
+
 
 def open_star_columns(path: Path) -> StarColumns:
     """Read the particle and optics tables of the star file `path`.
@@ -67,10 +84,12 @@ def open_star_columns(path: Path) -> StarColumns:
     StarFileError
         If it cannot be read, or has no particles.
     MetadataError
-        If a particle belongs to no optics group, or a group is described twice.
+        If a particle belongs to no optics group, a group is described twice, or the file is one
+        of tomography.
     """
     source = str(path)
     tables = read_star(path)
+    _refuse_tomography(tables, source)
     with_images = [name for name, table in tables.items() if IMAGE_NAME in table]
     if not with_images:
         raise StarFileError(
@@ -84,6 +103,32 @@ def open_star_columns(path: Path) -> StarColumns:
     optics = tables.get("optics")
     rows = None if optics is None else _optics_rows(particles, optics, source)
     return StarColumns(source, particles, optics, rows)
+
+
+def _refuse_tomography(tables: dict[str, pd.DataFrame], source: str) -> None:
+    """Raise if the images are subtomograms, whose poses no single projection can show.
+
+    Raises
+    ------
+    MetadataError
+        Naming the column, or the optics group of three dimensions.
+    """
+    for name, table in tables.items():
+        found = next((column for column in _OF_TOMOGRAMS if column in table), None)
+        if found:
+            raise MetadataError(
+                f"{source} is a file of tomography (column {found} in table {name!r}); only "
+                "single-particle images are handled: give a star file of 2D particles"
+            )
+        if DIMENSIONALITY in table and len(table):
+            deep = np.flatnonzero(_finite(table[DIMENSIONALITY], DIMENSIONALITY, source) != 2)
+            if deep.size:
+                row = int(deep[0])
+                raise MetadataError(
+                    f"row {row + 1} of {source}, table {name}: {DIMENSIONALITY} is "
+                    f"{table[DIMENSIONALITY].iloc[row]}; only images of 2 dimensions are handled: "
+                    "give a star file of single particles, not of subtomograms"
+                )
 
 
 def _optics_rows(particles: pd.DataFrame, optics: pd.DataFrame, source: str) -> NDArray[np.int64]:
