@@ -139,3 +139,11 @@ class Health(Choice):
     HEALTHY = "healthy"
     FAULT = "fault"
     UNCLEAR = "cannot tell"
+
+
+class StarForm(Choice):
+    """Which RELION a star file is written for."""
+
+    RELION_30 = "3.0"
+    RELION_31 = "3.1"
+    RELION_50 = "5.0"

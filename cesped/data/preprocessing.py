@@ -16,15 +16,29 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cesped.errors import ImageValueError, MetadataError, OptionError
-from cesped.physics.ctf import CtfParameters, correct_ctf, ctf_half_plane
-from cesped.physics.fourier import half_plane_to_images, images_to_half_plane
-from cesped.physics.masks import spherical_background
+from cesped.physics.background import Background
+from cesped.physics.ctf import CtfParameters, phase_coefficients
+from cesped.physics.ctf_correction import (
+    WIENER_CONSTANT,
+    check_wiener_constant,
+    correct_half_planes,
+)
+from cesped.physics.resampling import crop_centre, resize_band_limited
 from cesped.vocabulary import CtfCorrection, Normalization
+
+__all__ = ["PreprocessingOptions", "Preprocessor", "crop_centre", "resize_band_limited"]
 
 LARGEST_CROP = 0.5
 SMALLEST_IMAGE_PX = 4
 # A background this much flatter than the image is rounding, not noise.
 _FLATTEST_BACKGROUND = 1e-6
+# Pixels prepared at a time: on a CPU what its nearest caches hold from the first step to the last,
+# elsewhere what is worth a launch.
+_CHUNK_PX = 1 << 16
+_DEVICE_CHUNK_PX = 1 << 25
+
+Describe = Callable[[int], str]
+_describe_place: Describe = "image {} of the batch".format
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class PreprocessingOptions:
     normalization : how grey values are normalised
     ctf_correction : what is done about the contrast transfer
     crop_fraction : share of the box that is cut off before resizing, 0 to 0.5
+    wiener_constant : noise power over signal power, for `CtfCorrection.WIENER`
 
     Raises
     ------
@@ -48,6 +63,7 @@ class PreprocessingOptions:
     normalization: Normalization = Normalization.NOISE_STATS
     ctf_correction: CtfCorrection = CtfCorrection.PHASE_FLIP
     crop_fraction: float = 0.25
+    wiener_constant: float = WIENER_CONSTANT
 
     def __post_init__(self) -> None:
         if not 0 <= self.crop_fraction <= LARGEST_CROP:
@@ -60,10 +76,11 @@ class PreprocessingOptions:
                 f"image_size is {self.image_size}; use at least {SMALLEST_IMAGE_PX} pixels, or "
                 "None for the size of the stack"
             )
+        check_wiener_constant(self.wiener_constant)
 
 
 class Preprocessor:
-    """Prepares images of `box` pixels; can be pickled.
+    """Prepares images of `box` pixels on any device; can be pickled.
 
     Parameters
     ----------
@@ -73,7 +90,7 @@ class Preprocessor:
     Raises
     ------
     OptionError
-        If the crop leaves too few pixels.
+        If the crop leaves too few pixels, or the image no background to normalise by.
     """
 
     def __init__(self, options: PreprocessingOptions, box: int):
@@ -86,9 +103,11 @@ class Preprocessor:
                 f"{self.cropped_size} px; crop less"
             )
         self.image_size = box if options.image_size is None else options.image_size
-        self._background: Tensor | None = None
+        self._background: Background | None = None
         if options.normalization is Normalization.NOISE_STATS:
-            self._background = torch.from_numpy(spherical_background(box, box // 2))
+            self._background = Background.outside_circle(box)
+        elif options.normalization is Normalization.CORNER_STATS:
+            self._background = Background.corners(box)
 
     @property
     def magnification(self) -> float:
@@ -99,22 +118,34 @@ class Preprocessor:
         """Return the pixel size [angstrom] of the result for that of the raw image."""
         return np.asarray(pixel_size_angst, dtype=np.float64) / self.magnification
 
+    def chunk_images(self, device: torch.device | str = "cpu") -> int:
+        """Return how many images are best prepared together on a device."""
+        on_cpu = torch.device(device).type == "cpu"
+        return max(1, (_CHUNK_PX if on_cpu else _DEVICE_CHUNK_PX) // self.box**2)
+
     def __call__(
         self,
         images: Tensor,
         ctf: CtfParameters | None,
         pixel_size_angst: ArrayLike,
-        describe: Callable[[int], str] = "image {} of the batch".format,
+        describe: Describe = _describe_place,
     ) -> Tensor:
-        """Return the prepared images, `(B, image_size, image_size)`: `normalised`, `resampled`."""
-        return self.resampled(self.normalised(images, ctf, pixel_size_angst, describe))
+        """Return the prepared images, `(B, image_size, image_size)`: `normalised`, `resampled`.
+
+        Takes and raises what `normalised` does.
+        """
+        shape = (len(images), self.image_size, self.image_size)
+        prepared = images.new_empty(shape)
+        read, step = images.__getitem__, self.chunk_images(images.device)
+        self.prepare_into(prepared, read, step, ctf, pixel_size_angst, describe)
+        return prepared
 
     def normalised(
         self,
         images: Tensor,
         ctf: CtfParameters | None,
         pixel_size_angst: ArrayLike,
-        describe: Callable[[int], str] = "image {} of the batch".format,
+        describe: Describe = _describe_place,
     ) -> Tensor:
         """Return images at the full box, their contrast transfer corrected, their greys normal.
 
@@ -136,99 +167,111 @@ class Preprocessor:
         MetadataError
             If the contrast transfer is to be corrected but not known.
         """
-        spread = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
-        _refuse(~(spread > 0), describe, "has NaN pixels or is constant; remove the particle")
-        images = self._correct_ctf(images, ctf, pixel_size_angst)
-        return self._normalise(images, spread, describe)
+        prepared = torch.empty_like(images)
+        read, step = images.__getitem__, self.chunk_images(images.device)
+        self.prepare_into(prepared, read, step, ctf, pixel_size_angst, describe, resample=False)
+        return prepared
 
     def resampled(self, images: Tensor) -> Tensor:
         """Return `(..., box, box)` images, cropped and resized: `(..., image_size, image_size)`."""
         return resize_band_limited(crop_centre(images, self.cropped_size), self.image_size)
 
-    def _correct_ctf(
-        self, images: Tensor, ctf: CtfParameters | None, pixel_size_angst: ArrayLike
-    ) -> Tensor:
+    def prepare_into(
+        self,
+        prepared: Tensor,
+        read: Callable[[slice], Tensor],
+        step: int,
+        ctf: CtfParameters | None,
+        pixel_size_angst: ArrayLike,
+        describe: Describe = _describe_place,
+        *,
+        resample: bool = True,
+    ) -> None:
+        """Prepare images as they are read, a few at a time.
+
+        Parameters
+        ----------
+        prepared : `(B, n, n)` tensor that takes the result
+        read : returns the raw images `(b, box, box)` of a slice of the batch, on the device of
+            `prepared`; it may use the same memory again at each call
+        step : images read at a time
+        ctf, pixel_size_angst, describe : as for `normalised`
+        resample : whether to crop and resize them too
+
+        Raises
+        ------
+        ImageValueError, MetadataError
+            As `normalised`.
+        """
+        count = len(prepared)
+        coefficients = self._coefficients(ctf, pixel_size_angst, count)
+        size = self.cropped_size if resample else self.box
+        for start in range(0, count, step):
+            part = slice(start, min(start + step, count))
+            window = self._normalised_window(
+                read(part),
+                None if coefficients is None else coefficients[part],
+                lambda place, start=start: describe(start + place),  # type: ignore[misc]
+                size,
+            )
+            if resample:
+                window = resize_band_limited(window, self.image_size)
+            prepared[part] = window
+
+    def _coefficients(
+        self, ctf: CtfParameters | None, pixel_size_angst: ArrayLike, count: int
+    ) -> NDArray[np.float64] | None:
         if self.options.ctf_correction is CtfCorrection.NONE:
-            return images
+            return None
         if ctf is None:
             raise MetadataError(
                 "the particles have no defocus, so their CTF cannot be corrected; estimate it "
                 'first, or use ctf_correction="none"'
             )
-        transfer = ctf_half_plane(
-            ctf, self.box, pixel_size_angst, dtype=images.dtype, device=images.device
-        )
-        half_planes = images_to_half_plane(images)
-        corrected = correct_ctf(half_planes, transfer, self.options.ctf_correction)
-        return half_plane_to_images(corrected)
+        if len(ctf) != count:
+            raise MetadataError(f"{count} images have {len(ctf)} CTFs; give each its own")
+        return phase_coefficients(ctf, self.box, pixel_size_angst)
 
-    def _normalise(self, images: Tensor, spread: Tensor, describe: Callable[[int], str]) -> Tensor:
+    def _normalised_window(
+        self,
+        images: Tensor,
+        coefficients: NDArray[np.float64] | None,
+        describe: Describe,
+        size: int,
+    ) -> Tensor:
+        """Return the central `size` pixels of the images, corrected and normalised."""
+        spread = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
+        _refuse(~(spread > 0), describe, "has NaN pixels or is constant; remove the particle")
+        if coefficients is not None:
+            images = self._correct_ctf(images, coefficients)
+        window = crop_centre(images, size)
         if self.options.normalization is Normalization.NONE:
-            return images
+            return window
         if self._background is None:
-            return images - images.mean(dim=(-2, -1), keepdim=True)
-        background = images[..., self._background.to(images.device)]
-        mean = background.mean(dim=-1)
-        deviation = background.std(dim=-1)
+            return window - images.mean(dim=(-2, -1), keepdim=True)
+        mean, deviation = self._background.statistics(images)
         _refuse(
             ~(deviation > _FLATTEST_BACKGROUND * spread),
             describe,
             "is constant outside the inscribed circle, so its noise cannot be measured; switch "
             "the per-image normalisation off",
         )
-        return (images - mean[:, None, None]) / deviation[:, None, None]
+        return (window - mean[:, None, None]).mul_(1 / deviation[:, None, None])
+
+    def _correct_ctf(self, images: Tensor, coefficients: NDArray[np.float64]) -> Tensor:
+        # A CTF is symmetric, so that it does not matter which pixel the transforms refer to.
+        half_planes = correct_half_planes(
+            torch.fft.rfft2(images),
+            coefficients,
+            self.options.ctf_correction,
+            self.options.wiener_constant,
+        )
+        # Two steps take half the time of irfft2, which makes copies between them.
+        lines = torch.fft.ifft(half_planes, dim=-2)
+        return torch.fft.irfft(lines, n=self.box, dim=-1)
 
 
-def crop_centre(images: Tensor, size: int) -> Tensor:
-    """Return the central `size` pixels of `(..., n, n)` images; pixel n // 2 becomes size // 2."""
-    start = images.shape[-1] // 2 - size // 2
-    return images[..., start : start + size, start : start + size]
-
-
-def resize_band_limited(images: Tensor, size: int) -> Tensor:
-    """Return images resampled to `size` pixels with the same field of view.
-
-    Frequencies that do not fit are cut, those that are new are zero; the grey values keep their
-    mean, and the centre pixel n // 2 goes to size // 2. White noise of deviation 1 gets the
-    deviation size / n.
-
-    Parameters
-    ----------
-    images : `(..., n, n)` float tensor
-    size : pixels of the result
-
-    Notes
-    -----
-    A frequency at the edge of the band of the smaller size counts half, on both sides: the only
-    choice that is symmetric about the centre.
-    """
-    n = images.shape[-1]
-    if n == size:
-        return images
-    source = images_to_half_plane(images)
-    target = torch.zeros(
-        (*images.shape[:-2], size, size // 2 + 1), dtype=source.dtype, device=source.device
-    )
-    kept = min(n, size)
-    edge, n_columns = kept // 2, kept // 2 + 1
-    n_positive, n_negative = (kept + 1) // 2, (kept - 1) // 2  # rows within the band's edge
-    target[..., :n_positive, :n_columns] = source[..., :n_positive, :n_columns]
-    target[..., size - n_negative :, :n_columns] = source[..., n - n_negative :, :n_columns]
-    if kept % 2 == 0 and size < n:
-        both = source[..., edge, :n_columns] + source[..., n - edge, :n_columns]
-        target[..., edge, :] = 0.5 * both
-        column = target[..., :, edge]
-        mirrored = torch.roll(column.flip(-1), 1, dims=-1).conj()
-        target[..., :, edge] = 0.5 * (column + mirrored)
-    elif kept % 2 == 0:
-        half = 0.5 * source[..., edge, :n_columns]
-        target[..., edge, :n_columns] = half
-        target[..., size - edge, :n_columns] = half
-        target[..., :, edge] *= 0.5
-    return half_plane_to_images(target) * (size / n) ** 2
-
-
-def _refuse(bad: Tensor, describe: Callable[[int], str], reason: str) -> None:
+def _refuse(bad: Tensor, describe: Describe, reason: str) -> None:
     if bool(bad.any()):
         first = int(torch.nonzero(bad)[0, 0])
         raise ImageValueError(f"{describe(first)} {reason}")

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..errors import MetadataError, OptionError
-from ..vocabulary import CtfCorrection
 from .ctf_kernel import fill_ctf
 from .threads import run_in_chunks
 
@@ -179,13 +178,20 @@ def ctf_half_plane(
     if not np.all(np.asarray(pixel_size_angst) > 0):
         raise OptionError(f"pixel size {pixel_size_angst!r} was given; it must be positive")
     coefficients = phase_coefficients(params, n, pixel_size_angst)
-    target = torch.device("cpu" if device is None else device)
+    return evaluate_ctf(coefficients, n, dtype, "cpu" if device is None else device)
+
+
+def evaluate_ctf(
+    coefficients: NDArray[np.float64], n: int, dtype: torch.dtype, device: torch.device | str
+) -> Tensor:
+    """Return the CTFs `(P, n, n // 2 + 1)` of the polynomials of `phase_coefficients`."""
+    target = torch.device(device)
     if target.type != "cpu" or dtype == torch.float64:
         return _evaluate_in_torch(coefficients, n, dtype, target)
-    out = np.empty((len(params), n, n // 2 + 1), np.float32)
+    out = np.empty((len(coefficients), n, n // 2 + 1), np.float32)
     threads = 1 if out.size < _PIXELS_WORTH_THREADS else None
     run_in_chunks(
-        lambda start, stop: fill_ctf(coefficients, start, stop, n, out), len(params), threads
+        lambda start, stop: fill_ctf(coefficients, start, stop, n, out), len(out), threads
     )
     return torch.from_numpy(out)
 
@@ -202,25 +208,3 @@ def _evaluate_in_torch(
     turns = xx * column**2 + xy * column * row + yy * row**2 + quartic * squared**2 + constant
     wave = torch.sin(2 * torch.pi * (turns - turns.round()).to(dtype))
     return wave * (scale * torch.exp(-decay * squared)).to(dtype)
-
-
-def correct_ctf(half_planes: Tensor, ctf: Tensor, correction: CtfCorrection) -> Tensor:
-    """Undo the sign changes of the contrast transfer in Fourier space.
-
-    Parameters
-    ----------
-    half_planes : `(..., n, n // 2 + 1)` complex tensor
-    ctf : `(..., n, n // 2 + 1)` real tensor of `ctf_half_plane`
-    correction : CtfCorrection
-        `NONE` returns the input, `PHASE_FLIP` multiplies by the sign of the CTF, `CTF_MULTIPLY`
-        by the CTF itself.
-
-    Returns
-    -------
-    `(..., n, n // 2 + 1)` complex tensor
-    """
-    if correction is CtfCorrection.NONE:
-        return half_planes
-    if correction is CtfCorrection.PHASE_FLIP:
-        return half_planes * torch.copysign(torch.ones_like(ctf), ctf)
-    return half_planes * ctf

@@ -56,3 +56,36 @@ def fill_ctf(
                 series = np.float32(_S3) + a2 * series
                 series = np.float32(_S1) + a2 * series
                 line[column] = a * series * envelope[column] * row_envelope
+
+
+@njit(nogil=True, cache=True)
+def flip_phases(
+    coefficients: np.ndarray, start: int, stop: int, n: int, half_planes: np.ndarray
+) -> None:  # pragma: no cover - compiled
+    """Turn the sign of the samples of images `start` to `stop` whose CTF is negative.
+
+    Only the half turn that the phase lies in is computed, no sine. The order of the operations is
+    that of `cesped.physics.ctf_correction.negative_transfer`: both give the same signs, to the bit.
+
+    Parameters
+    ----------
+    coefficients : `(B, 7)` float64, as in `fill_ctf`
+    half_planes : `(B, n, n // 2 + 1)` complex64 seen as uint64: two numbers, two sign bits
+    """
+    both_signs = np.uint64(0x8000000080000000)
+    none = np.uint64(0)
+    for image in range(start, stop):
+        xx, xy, yy, quartic, constant, scale, _ = coefficients[image]
+        turned = both_signs if scale < 0 else none
+        for row in range(n):
+            ky = np.float64(row if row < n - n // 2 else row - n)
+            ky2 = ky * ky
+            row_constant = constant + yy * ky2
+            row_linear = xy * ky
+            line = half_planes[image, row]
+            for column in range(n // 2 + 1):
+                kx = np.float64(column)
+                k2 = kx * kx + ky2
+                turns = row_constant + kx * (row_linear + xx * kx) + quartic * k2 * k2
+                turns -= (turns + _ROUNDER) - _ROUNDER
+                line[column] ^= (both_signs if turns < 0 else none) ^ turned

@@ -46,6 +46,29 @@ def spherical_background(n: int, radius_px: float) -> NDArray[np.bool_]:
     return np.asarray(background)
 
 
+def corner_background(n: int) -> NDArray[np.bool_]:
+    """Return the four corners of an image: the largest squares outside its inscribed circle.
+
+    Returns
+    -------
+    `(n, n)` bool
+
+    Raises
+    ------
+    OptionError
+        If the image is too small to have such corners.
+    """
+    circle = spherical_background(n, n // 2)
+    # all four must be free: with even n the circle is nearer to the last pixels
+    side = int(np.argmin([*(circle[n - 1 - k, n - 1 - k] and circle[k, k] for k in range(n))]))
+    if side == 0:
+        raise OptionError(f"images of {n} pixels have no corners outside their inscribed circle")
+    corners = np.zeros((n, n), dtype=np.bool_)
+    for rows in (slice(0, side), slice(n - side, n)):
+        corners[rows, :side] = corners[rows, n - side :] = True
+    return corners
+
+
 def mask_from_density(
     volume: ArrayLike,
     *,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from cesped.errors import MetadataError, OptionError
 from cesped.physics.ctf import (
     CtfParameters,
-    correct_ctf,
     ctf_half_plane,
     electron_wavelength_angst,
 )
+from cesped.physics.ctf_correction import correct_ctf
 from cesped.vocabulary import CtfCorrection
 
 
