@@ -20,12 +20,15 @@ class ImageSource:
     def __len__(self) -> int:
         return len(self.table)
 
-    def read(self, indices: ArrayLike) -> NDArray[np.float32]:
+    def read(
+        self, indices: ArrayLike, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Return the images of the rows `indices`.
 
         Parameters
         ----------
         indices : `(B,)` rows of the table, counted from 0
+        out : contiguous `(B, n, n)` array that takes them and is returned; a new one when None
 
         Returns
         -------
@@ -40,48 +43,41 @@ class ImageSource:
         """
         rows = np.asarray(indices, dtype=np.int64).reshape(-1)
         size = self.table.image_size
-        images = np.empty((len(rows), size, size), dtype=np.float32)
+        images = np.empty((len(rows), size, size), dtype=np.float32) if out is None else out
         files = self.table.stack_index[rows]
-        for file in np.unique(files):
-            where = np.flatnonzero(files == file)
-            images[where] = self._read_from(int(file), rows[where])
-        self._check_finite(images, rows)
-        self._check_contrast(images, rows)
+        changes = np.flatnonzero(files[1:] != files[:-1]) + 1  # where another file begins
+        for start, stop in zip([0, *changes], [*changes, len(rows)], strict=True):
+            if stop > start:
+                self._read_from(int(files[start]), rows[start:stop], images[start:stop])
+        self._check(images, rows)
         return images
 
-    def _read_from(self, file: int, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _read_from(self, file: int, rows: NDArray[np.int64], images: NDArray[np.float32]) -> None:
         path = self.table.stacks[file]
         try:
-            return self._reader.read(path, self.table.section[rows])
+            self._reader.read(path, self.table.section[rows], images)
         except FileNotFoundError as error:
             raise MissingImageError(
                 f"{self.table.describe_row(int(rows[0]))}: {path} cannot be read: {error}"
             ) from error
 
-    def _check_finite(self, images: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
-        # One NaN or infinity makes the sum of the image one of them: cheaper than looking at each.
-        with np.errstate(invalid="ignore", over="ignore"):
-            sums = images.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(sums))
-        if not bad.size:
+    def _check(self, images: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        # Any NaN is the least and the largest of its image, an infinity one of the two.
+        lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
+        finite = np.isfinite(lowest) & np.isfinite(highest)
+        if finite.all() and (highest > lowest).all():
             return
-        row = int(rows[bad[0]])
-        path = self.table.stacks[self.table.stack_index[row]]
-        n_bad = int((~np.isfinite(images[bad[0]])).sum())
+        place = int(np.flatnonzero(~(finite & (highest > lowest)))[0])
+        row = int(rows[place])
+        stack = self.table.stacks[self.table.stack_index[row]]
+        image = f"{self.table.section[row] + 1} of {stack}"
+        n_bad = int((~np.isfinite(images[place])).sum())
+        if n_bad:
+            raise ImageValueError(
+                f"{self.table.describe_row(row)}: {n_bad} pixels of section {image} are NaN or "
+                "infinite; extract the particle again, or remove the row"
+            )
         raise ImageValueError(
-            f"{self.table.describe_row(row)}: {n_bad} pixels of section "
-            f"{self.table.section[row] + 1} of {path} are NaN or infinite; extract the particle "
-            "again, or remove the row"
+            f"{self.table.describe_row(row)}: image {image} is constant "
+            f"({images[place, 0, 0]:g} everywhere); remove the row"
         )
-
-    def _check_contrast(self, images: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
-        # Only an image whose first line is constant can be: cheaper than looking at all of each.
-        for place in np.flatnonzero((images[:, 0] == images[:, 0, :1]).all(axis=1)):
-            value = images[place, 0, 0]
-            if (images[place] == value).all():
-                row = int(rows[place])
-                path = self.table.stacks[self.table.stack_index[row]]
-                raise ImageValueError(
-                    f"{self.table.describe_row(row)}: image {self.table.section[row] + 1} of "
-                    f"{path} is constant ({value:g} everywhere); remove the row"
-                )

@@ -268,7 +268,8 @@ class Preprocessor:
         )
         # Two steps take half the time of irfft2, which makes copies between them.
         lines = torch.fft.ifft(half_planes, dim=-2)
-        return torch.fft.irfft(lines, n=self.box, dim=-1)
+        corrected: Tensor = torch.fft.irfft(lines, n=self.box, dim=-1)
+        return corrected
 
 
 def _refuse(bad: Tensor, describe: Describe, reason: str) -> None:

@@ -1,9 +1,11 @@
-"""Image stacks: read through memory maps, written section by section."""
+"""Image stacks: read image by image, written section by section."""
 
 import contextlib
+import errno
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,19 +20,52 @@ from .mrc import MrcInfo, inspect_mrc, new_header
 Images = npt.NDArray[np.float32]
 
 
+class _OpenStack:
+    """A stack and its file descriptor, which is closed when nobody reads from it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.info = inspect_mrc(path)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):  # else opening failed
+            os.close(self._descriptor)
+
+    def read_into(self, images: Images, first: int) -> None:
+        """Fill `images` `(B, rows, columns)` with the sections that follow `first`."""
+        info = self.info
+        stored = images if info.dtype == images.dtype else np.empty(images.shape, info.dtype)
+        image_bytes = info.shape[1] * info.shape[2] * info.dtype.itemsize
+        position = info.data_offset + first * image_bytes
+        wanted = memoryview(stored).cast("B")  # type: ignore[arg-type]
+        while len(wanted):
+            n_read = os.preadv(self._descriptor, [wanted], position)
+            if n_read == 0:
+                whole = (position - info.data_offset) // image_bytes
+                raise MrcFileError(
+                    f"{info.path} has become shorter while it was read: {whole} of its "
+                    f"{info.n_images} sections are whole; copy or make it again"
+                )
+            wanted, position = wanted[n_read:], position + n_read
+        if stored is not images:
+            images[...] = stored
+
+
 class StackReader:
     """Reads images of any number of stacks while few of them are open at a time.
 
-    A reader can be pickled and used by several threads; a copy opens its files anew.
+    A reader can be pickled and used by several threads; a copy opens its files anew, a forked
+    process shares them. Images are read, not mapped: what was read of a stack does not count as
+    memory of the process.
 
     Parameters
     ----------
-    max_open_files : stacks kept mapped; the one unused for longest is closed first
+    max_open_files : stacks kept open; the one unused for longest is closed first
     """
 
     def __init__(self, max_open_files: int = 64) -> None:
         self.max_open_files = max(1, max_open_files)
-        self._open: OrderedDict[Path, tuple[MrcInfo, np.ndarray[Any, Any]]] = OrderedDict()
+        self._open: OrderedDict[Path, _OpenStack] = OrderedDict()
         self._lock = threading.Lock()
 
     def info(self, path: str | os.PathLike[str]) -> MrcInfo:
@@ -43,15 +78,18 @@ class StackReader:
         MrcFileError
             If the header is wrong or the file truncated.
         """
-        return self._mapped(Path(path))[0]
+        return self._opened(Path(path)).info
 
-    def read(self, path: str | os.PathLike[str], sections: npt.ArrayLike) -> Images:
+    def read(
+        self, path: str | os.PathLike[str], sections: npt.ArrayLike, out: Images | None = None
+    ) -> Images:
         """Return images `(B, rows, columns)` in float32, in the order asked for.
 
         Parameters
         ----------
         path : the stack
         sections : `(B,)` integers counted from 0, in any order, repeated or not
+        out : contiguous array that takes them and is returned; a new one when None
 
         Raises
         ------
@@ -60,25 +98,27 @@ class StackReader:
         MrcFileError
             If the header is wrong or the file truncated.
         """
-        info, pixels = self._mapped(Path(path))
-        wanted = np.atleast_1d(np.asarray(sections, dtype=np.int64))
-        outside = wanted[(wanted < 0) | (wanted >= info.n_images)]
-        if outside.size:
-            raise MissingImageError(
-                f"{info.path} has {info.n_images} images, number {outside[0] + 1} was asked for: "
-                "the star file belongs to another stack, or the stack is not complete"
-            )
-        images = np.empty((len(wanted), *info.shape[1:]), np.float32)
-        for image, section in zip(images, wanted.tolist(), strict=True):
-            image[...] = pixels[section]
-        return images
+        stack = self._opened(Path(path))
+        info = stack.info
+        wanted = np.atleast_1d(np.asarray(sections, dtype=np.int64)).tolist()
+        for section in wanted:
+            if not 0 <= section < info.n_images:
+                raise MissingImageError(
+                    f"{info.path} has {info.n_images} images, number {section + 1} was asked for: "
+                    "the star file belongs to another stack, or the stack is not complete"
+                )
+        if out is None:
+            out = np.empty((len(wanted), *info.shape[1:]), np.float32)
+        for start, stop in _runs(wanted):
+            stack.read_into(out[start:stop], wanted[start])
+        return out
 
     def close(self) -> None:
-        """Unmap all stacks; the next read opens them again."""
+        """Close all stacks; the next read opens them again."""
         with self._lock:
             self._open.clear()
 
-    def _mapped(self, path: Path) -> tuple[MrcInfo, np.ndarray[Any, Any]]:
+    def _opened(self, path: Path) -> _OpenStack:
         with self._lock:
             if path in self._open:
                 self._open.move_to_end(path)
@@ -86,21 +126,37 @@ class StackReader:
             while len(self._open) >= self.max_open_files:
                 self._open.popitem(last=False)
             try:
-                info = inspect_mrc(path)
-            except MissingFileError as error:
+                stack = self._open_or_make_room(path)
+            except (MissingFileError, FileNotFoundError) as error:
                 raise MissingImageError(
                     f"there is no stack {path}: check the root folder of the particles"
                 ) from error
-            # A plain array over the map: np.memmap's subclass costs at each index.
-            pixels = np.memmap(path, info.dtype, "r", info.data_offset, info.shape)
-            self._open[path] = info, np.asarray(pixels)
-            return self._open[path]
+            self._open[path] = stack
+            return stack
+
+    def _open_or_make_room(self, path: Path) -> _OpenStack:
+        try:
+            return _OpenStack(path)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open:
+                raise
+        self._open.clear()  # other readers of this process have taken what the system allows
+        return _OpenStack(path)
 
     def __getstate__(self) -> dict[str, int]:
         return {"max_open_files": self.max_open_files}
 
     def __setstate__(self, state: dict[str, int]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _runs(sections: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield `(start, stop)` of the stretches that count up by one: each is one read."""
+    start = 0
+    for place in range(1, len(sections) + 1):
+        if place == len(sections) or sections[place] != sections[place - 1] + 1:
+            yield start, place
+            start = place
 
 
 class StackWriter:

@@ -113,7 +113,8 @@ def negative_transfer(
     squared = column * column + row_squared
     turns = (constant + yy * row_squared) + column * (xy * row + xx * column)
     turns = turns + quartic * squared * squared
-    return (turns - turns.round() < 0) ^ (scale < 0)
+    negative: Tensor = (turns - turns.round() < 0) ^ (scale < 0)
+    return negative
 
 
 def check_wiener_constant(value: float) -> float:

@@ -37,7 +37,7 @@ def background_statistics(
                 part += line[column]
             for column in range(right[row], n):
                 part += line[column]
-            total += part
+            total += float(part)
         mean = np.float32(total / count)
         squares = 0.0
         for row in range(n):
@@ -47,6 +47,6 @@ def background_statistics(
                 part += (line[column] - mean) * (line[column] - mean)
             for column in range(right[row], n):
                 part += (line[column] - mean) * (line[column] - mean)
-            squares += part
+            squares += float(part)
         out[0, image] = mean
         out[1, image] = np.sqrt(squares / (count - 1))

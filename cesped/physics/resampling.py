@@ -49,7 +49,8 @@ def resize_band_limited(images: Tensor, size: int) -> Tensor:
     lines = torch.fft.ifft(band, dim=-2, norm="forward")
     if kept % 2 == 0 and size < n:
         lines[..., -1].imag.zero_()  # the mean of the edges at +kx and -kx
-    return torch.fft.irfft(lines, n=size, dim=-1, norm="forward")
+    resized: Tensor = torch.fft.irfft(lines, n=size, dim=-1, norm="forward")
+    return resized
 
 
 def _rows_of_band(source: Tensor, n: int, size: int, kept: int) -> Tensor:

@@ -193,7 +193,7 @@ def test_faulty_images_are_named(entry):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ctf_correction": "wiener"}, "none, phase_flip, ctf_multiply"),
+        ({"ctf_correction": "flip"}, "none, phase_flip, ctf_multiply, wiener"),
         ({"image_size_factor_for_crop": -0.1}, "from 0 to 0.5"),
         ({"image_size": 0}, "at least 4"),
     ],
