@@ -7,29 +7,27 @@ camelCase, which ends here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from cesped.data.conventions import pose_columns, read_particle_table, write_particle_table
-from cesped.data.images import ImageSource
+from cesped.data.particle_images import ParticleImages, SampleImages
 from cesped.data.pose_updates import PoseUpdates
-from cesped.data.preprocessing import PreprocessingOptions, Preprocessor
+from cesped.data.preprocessing import PreprocessingOptions
+from cesped.data.samples import Augmenter, ParticleBatch, load_batch
 from cesped.data.table import ParticleTable
 from cesped.errors import OptionError
-from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.symmetry import point_group
 from cesped.vocabulary import AnglesFormat, CtfCorrection, Normalization, ShiftsFormat
 
 Pose = tuple[Tensor, Tensor, Tensor]
 Sample = tuple[str, Tensor, Pose, dict[str, Any]]
-Augmenter = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Any]]
 
 
 class ParticlesRelionStarDataset(Dataset[Sample]):
@@ -83,14 +81,13 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
         self._star_path = Path(starFname).expanduser()
         self._root_dir = Path(rootDir).expanduser()
         table = read_particle_table(self._star_path, self._root_dir)
-        if options.ctf_correction is not CtfCorrection.NONE:
-            table.require_ctf()
-        self._updates = PoseUpdates(table)
-        self._images = ImageSource(table)
-        self._preprocessor = Preprocessor(options, table.image_size)
-        self._columns: dict[str, NDArray[Any]] = {
-            str(name): column.to_numpy() for name, column in table.particles.items()
-        }
+        self._use(ParticleImages(table, options))
+
+    def _use(self, images: SampleImages) -> None:
+        """Take samples from these images and their table; the last step of every constructor."""
+        self._images = images
+        self._updates = PoseUpdates(images.table)
+        self._columns = _columns_of(images.table)
         self._augmenter: Augmenter | None = None
 
     @property
@@ -101,7 +98,7 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
     @property
     def image_size(self) -> int:
         """Size of the images of the samples [px]."""
-        return self._preprocessor.image_size
+        return self._images.preprocessor.image_size
 
     @property
     def sampling_rate(self) -> float:
@@ -109,17 +106,17 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
 
         Where optics groups differ, the median; each sample's metadata has its own.
         """
-        return float(self._preprocessor.pixel_size_after(self.particles.sampling_rate))
+        return float(self._images.preprocessor.pixel_size_after(self.particles.sampling_rate))
 
     @property
     def ctf_correction(self) -> str:
         """What is done about the contrast transfer function."""
-        return str(self._preprocessor.options.ctf_correction)
+        return str(self._images.preprocessor.options.ctf_correction)
 
     @property
     def image_size_factor_for_crop(self) -> float:
         """Share of the box that is cut off before resizing."""
-        return self._preprocessor.options.crop_fraction
+        return self._images.preprocessor.options.crop_fraction
 
     @property
     def particles(self) -> ParticleTable:
@@ -172,21 +169,33 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
             If an image is faulty; names it.
         """
         rows = np.array([self._row(item) for item in items], dtype=np.int64)
-        table = self.particles
-        images = self._preprocessor(
-            torch.from_numpy(self._images.read(rows)),
-            None if table.ctf is None else table.ctf.select(rows),
-            table.pixel_size_angst[rows],
-            lambda position: table.describe_row(int(rows[position])),
-        )
-        return [
-            self._sample(int(row), image) for row, image in zip(rows, images[:, None], strict=True)
-        ]
+        batch = self.batch(rows)
+        poses = zip(batch.rotations, batch.origins_angst, batch.confidence, strict=True)
+        metadata = self._metadata(rows)
+        for values, pixel_size_angst in zip(metadata, batch.pixel_size_angst.tolist(), strict=True):
+            values["pixel_size_angst"] = pixel_size_angst
+        ids = [str(name) for name in self.particles.ids[rows]]
+        return list(zip(ids, batch.images, poses, metadata, strict=True))
+
+    def batch(self, items: ArrayLike) -> ParticleBatch:
+        """Return images and poses of several particles as tensors, without the metadata.
+
+        Parameters
+        ----------
+        items : `(B,)` particles, counted from 0
+
+        Raises
+        ------
+        IndexError, ImageValueError, MissingImageError
+            As `__getitems__`.
+        """
+        rows = np.array([self._row(item) for item in np.ravel(items)], dtype=np.int64)
+        return load_batch(self._images, rows, self.particles.require_poses(), self._augmenter)
 
     def getIdx(self, item: int) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Return the raw `(n, n)` image of a particle and its row of the star file."""
-        row = self._row(item)
-        return self._images.read([row])[0], self._metadata(row)
+        rows = np.array([self._row(item)], dtype=np.int64)
+        return self._images.raw(rows)[0], self._metadata(rows)[0]
 
     def updateMd(
         self,
@@ -248,38 +257,25 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
             raise IndexError(f"particle {row} of {len(self)} in {self._star_path}")
         return row % len(self)
 
-    def _sample(self, row: int, image: Tensor) -> Sample:
-        poses = self.particles.require_poses()
-        rotation, origin_angst = poses.rotations[row], poses.origins_angst[row]
-        metadata = self._metadata(row)
-        pixel_size_angst = float(
-            self._preprocessor.pixel_size_after(self.particles.pixel_size_angst[row])
-        )
-        metadata["pixel_size_angst"] = pixel_size_angst
-        if self._augmenter is not None:
-            width_angst = self.image_size * pixel_size_angst
-            image, euler_deg, fraction, _ = self._augmenter(
-                image,
-                torch.from_numpy(rotation_to_euler(rotation)),
-                torch.from_numpy(origin_angst / width_angst),
-            )
-            rotation = euler_to_rotation(np.asarray(euler_deg, dtype=np.float64))
-            origin_angst = np.asarray(fraction, dtype=np.float64) * width_angst
-        pose = (
-            torch.tensor(rotation, dtype=torch.float32),
-            torch.tensor(origin_angst, dtype=torch.float32),
-            torch.tensor(poses.confidence[row : row + 1], dtype=torch.float32),
-        )
-        return str(self.particles.ids[row]), image, pose, metadata
-
-    def _metadata(self, row: int) -> dict[str, Any]:
-        values = {name: _plain(column[row]) for name, column in self._columns.items()}
-        if self._updates.is_updated(row):
-            values.update(pose_columns(self.particles, row))
-            if self._updates.predicted_confidence is not None:
+    def _metadata(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Return the columns of some rows as they are now, one dictionary a particle."""
+        columns = [column[rows].tolist() for column in self._columns.values()]
+        metadata = [
+            dict(zip(self._columns, values, strict=True)) for values in zip(*columns, strict=True)
+        ]
+        for row, values in zip(rows.tolist(), metadata, strict=True):
+            if self._updates.is_updated(row):
+                values.update(pose_columns(self.particles, row))
                 values.update(self._updates.confidence_column(row))
-        return values
+        return metadata
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_columns": None}  # the table has them
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._columns = _columns_of(self._images.table)
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _columns_of(table: ParticleTable) -> dict[str, NDArray[Any]]:
+    return {str(name): column.to_numpy() for name, column in table.particles.items()}
