@@ -147,3 +147,10 @@ class StarForm(Choice):
     RELION_30 = "3.0"
     RELION_31 = "3.1"
     RELION_50 = "5.0"
+
+
+class ProbabilitySchedule(Choice):
+    """How the probability of an augmentation changes as images are seen."""
+
+    LINEAR_UP = "linear_up"
+    LINEAR_DOWN = "linear_down"

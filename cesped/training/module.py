@@ -10,7 +10,7 @@ from torch import nn
 
 from ..geometry.symmetry import point_group, symmetric_distance_deg
 from ..models.registry import PoseModel
-from .batch_augmentation import augment
+from .batch_augmentation import BatchAugmentation
 from .batches import Batch
 from .recipe import TrainingRecipe
 from .schedule import rate_factor
@@ -34,6 +34,7 @@ class PoseModule(pl.LightningModule):
         self.model = model
         self.recipe = recipe
         self.total_steps = total_steps
+        self.augmentation = BatchAugmentation(recipe.augmentation)
         self.group = point_group(model.symmetry)
         self.average = WeightAverage(model) if recipe.trainer.average_decay else None
         # part of the state: what a plateau has made of the rate survives a restart
@@ -51,9 +52,8 @@ class PoseModule(pl.LightningModule):
         del batch_idx
         seed = _step_seed(self.recipe.trainer.seed, batch.step, self.global_rank)
         generator = torch.Generator().manual_seed(seed)
-        images, rotations = augment(
-            batch.images, batch.rotations, self.recipe.augmentation, generator
-        )
+        images_seen = batch.step * self.recipe.data.batch_size
+        images, rotations = self.augmentation(batch.images, batch.rotations, generator, images_seen)
         with torch.random.fork_rng(devices=_cuda_devices(images)):
             torch.manual_seed(seed)  # what a model draws for itself: dropout, sampled points
             loss = self.model.loss(images, rotations, batch.confidence)

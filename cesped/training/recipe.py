@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, OptionError
+from ..errors import OptionError
 from ..vocabulary import Keep, Schedule
 
 
@@ -60,12 +60,15 @@ class AugmentationRecipe:
     opposite_views : half of the images are mirrored, which makes them projections along the
         opposite direction of the same particle, of the same hand
     noise_std : white noise added, its deviation drawn between 0 and this
+    recipe : name or path of a recipe of `cesped.data.augmentation`, which then replaces all of
+        the above; `paper` is that of the CESPED paper
     """
 
     max_turn_deg: float = 180.0
     max_shift_px: float = 0.0
     opposite_views: bool = True
     noise_std: float = 0.0
+    recipe: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,12 +207,7 @@ def load_recipe(
 
 
 def _read_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError(
-            "reading recipes needs PyYAML; run: pip install 'cesped[train]'"
-        ) from error
+    import yaml
 
     packaged = resources.files(__package__) / "recipes" / f"{name_or_path}.yaml"
     path = Path(name_or_path).expanduser()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cesped.data.augmentation import move_images
+from cesped.data.warp import move_images
 from cesped.geometry.euler import rotation_to_euler
 from cesped.geometry.inplane import InPlaneMove
 from cesped.geometry.rotations import geodesic_distance_deg, random_rotations

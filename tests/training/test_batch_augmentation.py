@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from cesped.data.warp import move_images
+from cesped.errors import OptionError
 from cesped.geometry.inplane import InPlaneMove
 from cesped.geometry.rotations import random_rotations
 from cesped.physics.density import density_from_atoms
 from cesped.physics.projection import Projector
-from cesped.training.batch_augmentation import BatchMove, augment, draw_moves
-from cesped.training.recipe import AugmentationRecipe
+from cesped.training.batch_augmentation import BatchAugmentation, draw_moves
+from cesped.training.recipe import AugmentationRecipe, load_recipe
 
 BOX = 32
 
@@ -32,41 +34,52 @@ def test_changed_images_are_projections_of_the_changed_poses(projector):
     count = 24
     generator = np.random.default_rng(1)
     rotations = random_rotations(count, generator)
-    moves = BatchMove(
-        mirrored=np.arange(count) % 2 == 0,
-        inplane=InPlaneMove(
-            generator.uniform(-180, 180, count), generator.uniform(-2, 2, (count, 2))
-        ),
-    )
-    images = projector.project(rotations)
-    moved = moves.apply_to_images(images[:, None])[:, 0]
-    expected = projector.project(
-        moves.apply_to_rotations(rotations), origins_px=-moves.inplane.shift_px
-    )
+    mirrored = np.arange(count) % 2 == 0
+    angle, shift = generator.uniform(-180, 180, count), generator.uniform(-2, 2, (count, 2))
+    move = InPlaneMove(angle, shift, mirrored=mirrored)
+    moved = move_images(projector.project(rotations)[:, None], move, oversampling=2)[:, 0]
+    expected = projector.project(move.apply_to_rotations(rotations), origins_px=-shift)
     assert correlation(moved, expected).min() > 0.998
     # a mirror image with its old pose is not a projection: the law has teeth
-    unturned = projector.project(
-        moves.inplane.apply_to_rotations(rotations), origins_px=-moves.inplane.shift_px
+    unturned = InPlaneMove(angle, shift).apply_to_rotations(rotations)
+    wrong = projector.project(unturned, origins_px=-shift)
+    assert correlation(moved[::2], wrong[::2]).mean() < 0.95
+
+
+@pytest.mark.parametrize(
+    "recipe", [AugmentationRecipe(), AugmentationRecipe(recipe="paper")], ids=["own", "paper"]
+)
+def test_images_and_poses_of_a_training_batch_belong_together(projector, recipe):
+    rotations = random_rotations(24, np.random.default_rng(2))
+    images, poses = BatchAugmentation(recipe)(
+        projector.project(rotations)[:, None],
+        torch.from_numpy(rotations),
+        torch.Generator().manual_seed(3),
     )
-    assert correlation(moved[::2], unturned[::2]).mean() < 0.95
+    expected = projector.project(poses)
+    # the paper's shifts, up to 1.6 px, noise and zoom are not in the poses
+    limit = 0.998 if recipe.recipe is None else 0.8
+    assert correlation(images[:, 0], expected).median() > limit
+    assert correlation(images[:, 0], projector.project(rotations)).median() < 0.9
 
 
 def test_noise_keeps_its_strength_when_images_turn():
     """Interpolation must not tell turned images from others: white noise stays nearly white."""
     noise = torch.randn(64, 1, BOX, BOX, generator=torch.Generator().manual_seed(0))
-    recipe = AugmentationRecipe(max_shift_px=0.5)
-    moved, _ = augment(
-        noise, torch.eye(3).expand(64, 3, 3), recipe, torch.Generator().manual_seed(1)
+    augmentation = BatchAugmentation(AugmentationRecipe(max_shift_px=0.5))
+    moved, _ = augmentation(noise, torch.eye(3).expand(64, 3, 3), torch.Generator().manual_seed(1))
+    assert float(moved.std()) == pytest.approx(1.0, abs=0.04)
+
+
+@pytest.mark.parametrize("name", [None, "paper"])
+def test_the_same_generator_draws_the_same_moves(name):
+    augmentation = BatchAugmentation(
+        AugmentationRecipe(max_shift_px=1.0, noise_std=0.1, recipe=name)
     )
-    assert float(moved.std()) == pytest.approx(1.0, abs=0.12)
-
-
-def test_the_same_generator_draws_the_same_moves():
-    recipe = AugmentationRecipe(max_shift_px=1.0, noise_std=0.1)
-    images = torch.zeros(4, 1, 8, 8)
+    images = torch.ones(4, 1, 8, 8)
     rotations = torch.eye(3).expand(4, 3, 3)
     first, second = (
-        augment(images, rotations, recipe, torch.Generator().manual_seed(7)) for _ in range(2)
+        augmentation(images, rotations, torch.Generator().manual_seed(7)) for _ in range(2)
     )
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
@@ -74,7 +87,13 @@ def test_the_same_generator_draws_the_same_moves():
 
 def test_limits_are_kept():
     recipe = AugmentationRecipe(max_turn_deg=20.0, max_shift_px=0.0, opposite_views=False)
-    moves = draw_moves(200, recipe, torch.Generator().manual_seed(0))
-    assert not moves.mirrored.any()
-    assert 15 < np.abs(moves.inplane.angle_deg).max() <= 20
-    assert (moves.inplane.shift_px == 0).all()
+    move = draw_moves(200, recipe, torch.Generator().manual_seed(0))
+    assert not move.mirrored.any()
+    assert 15 < np.abs(move.angle_deg).max() <= 20
+    assert (move.shift_px == 0).all()
+
+
+def test_the_recipe_of_the_paper_augments_as_the_paper_did():
+    assert load_recipe("paper").augmentation.recipe == "paper"
+    with pytest.raises(OptionError, match="there is no augmentation recipe 'papre'"):
+        BatchAugmentation(AugmentationRecipe(recipe="papre"))
