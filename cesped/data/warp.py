@@ -6,7 +6,7 @@ cubic spline through the pixels. It moves nothing; what it costs is at the edge 
 white noise it takes 13 % of the deviation, and none if the image is first made twice as fine by
 its Fourier series (`oversampling=2`), which suits small images. Where the result has larger pixels
 than the image, frequencies beyond its band are cut first, as
-`cesped.data.preprocessing.resize_band_limited` cuts them.
+`cesped.physics.resampling.resize_band_limited` cuts them.
 
 Images in float32 on the CPU go through a compiled kernel, all others through the same sums in
 torch.
