@@ -107,3 +107,28 @@ class ProgramError(CespedError, RuntimeError):
 
 class MissingExtraError(CespedError, ImportError):
     """An optional library that is needed here; the message names the extra to install."""
+
+
+class DownloadError(CespedError, ConnectionError):
+    """A file that could not be fetched; what has been fetched of it is kept."""
+
+
+class ServerBusyError(DownloadError):
+    """A server that fails for now, or asks to come back later.
+
+    Attributes
+    ----------
+    wait_s : how long it asked to wait [s], None if it did not say
+    """
+
+    def __init__(self, message: str, wait_s: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class RecordError(CespedError, ValueError):
+    """A published record that does not list what an entry needs, or lists what is unsafe."""
+
+
+class ChecksumError(CespedError, ValueError):
+    """A file whose checksum is not the published one."""

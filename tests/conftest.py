@@ -11,7 +11,7 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cesped.vocabulary import BENCHMARK_DIR_VARIABLE
+from cesped.vocabulary import BENCHMARK_DIR_VARIABLE, OFFLINE_VARIABLE
 
 # Before anything imports torch, whose waiting threads otherwise spin: see cesped.cli.main.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -77,6 +77,7 @@ def _benchmark_dir_of_the_session(tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(BENCHMARK_DIR_VARIABLE, str(folder))
+        patch.setenv(OFFLINE_VARIABLE, "1")  # no test downloads by accident
         yield folder
 
 

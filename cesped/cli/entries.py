@@ -1,43 +1,45 @@
-"""`cesped list`, `add` and `show`: the entries on this machine."""
+"""`cesped list`, `add` and `show`: the entries of the benchmark, and those of one's own."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import CespedError
 from ..vocabulary import CtfCorrection
 from .command import BenchmarkDir, Command, Halfset
 
 
 def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
-    """List the entries on this machine.
+    """List the entries of the benchmark: those on this machine, and those to be fetched.
 
-    Shown are name, half, number of particles, box, pixel size, symmetry and mask. A model is
+    Of what is here: particles, box, pixel size, symmetry, mask, size on the disk, and whether it
+    is complete. A download that was interrupted is shown with how far it came; an entry is "not
+    verified" when its files were copied by hand and not yet checked (`cesped verify`). A model is
     scored on an entry when both of its halves are there.
     """
-    from ..data.conventions import read_particle_table
     from ..data.store import EntryStore
+    from .entry_rows import local_rows, remote_rows
 
     store = EntryStore(benchmark_dir)
-    found = store.list()
+    here = local_rows(store)
     print(f"Entries in {store.benchmark_dir}:")
-    if not found:
+    if not here:
         print("  none yet; `cesped demo` makes one, `cesped add` adds your own")
-        return
-    print(f"  {'entry':<24}{'half':>4}{'particles':>11}{'box':>6}{'Å/px':>8}  symmetry  mask")
-    for target, halfset in found:
-        try:
-            half = store.locate(target, halfset)
-            table = read_particle_table(half.star_path, half.root_dir)
-        except CespedError as error:  # the others are still worth listing
-            print(f"  {target:<24}{halfset:>4}  cannot be read: {error}")
-            continue
-        mask = "yes" if half.mask_path else "no"
+    else:
         print(
-            f"  {target:<24}{halfset:>4}{len(table):>11,}{table.image_size:>6}"
-            f"{table.sampling_rate:>8.3f}  {half.symmetry:<8}  {mask}"
+            f"  {'entry':<18}{'half':>4}{'particles':>11}{'box':>6}{'Å/px':>8}  "
+            f"{'symmetry':<9}{'mask':<5}{'size':>10}  state"
         )
+    for row in here:
+        print(f"  {row}")
+    print()
+    print("Published entries, `cesped download NAME` fetches one:")
+    print(
+        f"  {'entry':<18}{'particles':>9}{'box':>5}{'Å/px':>6}  {'symmetry':<9}{'stacks':>10}"
+        "  imaged"
+    )
+    for row in remote_rows():
+        print(f"  {row}")
 
 
 def add(
@@ -114,7 +116,7 @@ def show(
     background, cropped and resized. Contrast is stretched in each picture by itself.
     """
     from ..data.conventions import read_particle_table
-    from ..data.demo_entry import open_entry
+    from ..data.opening import open_entry
     from ..data.preprocessing import PreprocessingOptions
     from ..workflows.gallery import show_particles
     from .progress_bar import make_progress

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CespedError
-from . import demo, entries, learning, maps, published, scoring
+from . import demo, download, entries, learning, maps, published, scoring
 from .command import Command, new_app
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
@@ -23,7 +23,8 @@ the predicted poses are then compared with the maps from the known ones.
 \b
 Start here:
   cesped demo      the whole job on a small embedded entry
-  cesped list      the entries on this machine
+  cesped list      the entries of the benchmark, and those on this machine
+  cesped download  a published entry
   cesped add       make an entry of your own particles
 """
 
@@ -37,6 +38,7 @@ Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 int
 COMMANDS: tuple[Command, ...] = (
     *demo.COMMANDS,
     *entries.COMMANDS,
+    *download.COMMANDS,
     *learning.COMMANDS,
     *scoring.COMMANDS,
     *maps.COMMANDS,

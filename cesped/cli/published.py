@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .command import BenchmarkDir, Command, Halfset, new_app
+from .download import OneHalf, download
 from .entries import add, list_entries, show
 
 TargetName = Annotated[str, typer.Option("--targetName", "-t", help="Name of the entry.")]
@@ -23,6 +24,13 @@ def add_entry(
 ) -> None:
     """Make a half of an entry out of your own particles (`cesped add` has more options)."""
     add(star, name, halfset, symmetry, root=root, benchmark_dir=benchmark_dir)
+
+
+def download_entry(
+    target: TargetName, halfset: OneHalf = None, benchmark_dir: BenchmarkDir = None
+) -> None:
+    """Fetch a published entry, and go on where an earlier call stopped (see `cesped download`)."""
+    download(target, halfset, benchmark_dir=benchmark_dir)
 
 
 def visualize(
@@ -62,6 +70,14 @@ app = new_app(
 )
 for _command in (
     Command(list_entries, "list_entries", "python -m cesped.particlesDataset list_entries"),
+    Command(
+        download_entry,
+        "download_entry",
+        """
+        python -m cesped.particlesDataset download_entry -t TEST
+        python -m cesped.particlesDataset download_entry -t 10280 -p 0 -b /data/cesped
+        """,
+    ),
     Command(
         add_entry,
         "add_entry",

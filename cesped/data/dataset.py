@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from cesped.data.demo_entry import open_entry
-from cesped.data.entry_checks import EntryHalf
-from cesped.data.registry import benchmark_entries, published_entries
+from cesped.data.opening import open_entry
+from cesped.data.registry import benchmark_entries
 from cesped.data.star_dataset import ParticlesRelionStarDataset
 from cesped.data.store import EntryStore, check_halfset, default_benchmark_dir
-from cesped.errors import EntryNotFoundError
+from cesped.progress_bars import library_progress
 
 __all__ = ["ParticlesDataset", "ParticlesRelionStarDataset"]
 
@@ -20,7 +18,8 @@ class ParticlesDataset(ParticlesRelionStarDataset):
 
     Parameters
     ----------
-    targetName : name of the entry; DEMO and DEMO-D2 are simulated on first use
+    targetName : name of the entry; DEMO and DEMO-D2 are simulated on first use, published ones
+        are downloaded
     halfset : 0 or 1
     benchmarkDir : folder of entries; CESPED_BENCHMARK_DIR or the user's data folder when None
     image_size : final size of the images [px]; that of the stack when None
@@ -31,7 +30,9 @@ class ParticlesDataset(ParticlesRelionStarDataset):
     Raises
     ------
     EntryNotFoundError
-        If the entry is not in the folder.
+        If there is no such entry, or downloads are forbidden.
+    DownloadError, RecordError, ChecksumError, EntryExistsError, DiskFullError
+        If the entry cannot be fetched; the next call goes on from where this one stopped.
     OptionError, SymmetryError, StarFileError, MetadataError, MissingImageError, MrcFileError,
     PixelSizeError
         As `ParticlesRelionStarDataset`.
@@ -50,7 +51,9 @@ class ParticlesDataset(ParticlesRelionStarDataset):
         self.targetName = str(targetName)
         self.halfset = check_halfset(halfset)
         self.benchmarkDir = str(default_benchmark_dir(benchmarkDir))
-        self._entry = _open(self.targetName, self.halfset, self.benchmarkDir)
+        # nobody was asked whether to watch: fetching an entry takes hours, and silence looks dead
+        watcher = library_progress()
+        self._entry = open_entry(self.targetName, self.halfset, self.benchmarkDir, watcher)
         super().__init__(
             self._entry.star_path,
             self._entry.root_dir,
@@ -94,19 +97,3 @@ class ParticlesDataset(ParticlesRelionStarDataset):
         """
         store = EntryStore(benchmarkDir)
         store.add(starFname, particlesRootDir, newTargetName, halfset, symmetry)
-
-
-def _open(target: str, halfset: int, benchmark_dir: str) -> EntryHalf:
-    try:
-        return open_entry(target, halfset, benchmark_dir)
-    except EntryNotFoundError as error:
-        published = published_entries().get(target)
-        if published is None:
-            raise
-        record = published.records[halfset]
-        raise EntryNotFoundError(
-            f"{error}. It is a published entry: its files are record {record} of zenodo.org; "
-            f"join the chunks of the stack in numeric order and put star, json and stack into "
-            f"{Path(benchmark_dir) / target} as particles_{halfset}.star, info_{halfset}.json and "
-            f"particles_{halfset}.mrcs"
-        ) from error

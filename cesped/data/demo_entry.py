@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cesped.data.simulation import simulate_stack
-from cesped.data.store import HALFSETS, MASK_NAME, EntryHalf, EntryStore
+from cesped.data.store import HALFSETS, MASK_NAME, EntryStore
 from cesped.errors import EntryExistsError, EntryNotFoundError
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations
@@ -110,24 +110,6 @@ def ensure_demo_entry(
         known = ", ".join(DEMO_SPECIFICATIONS)
         raise EntryNotFoundError(f"{name!r} is no embedded entry; those are {known}")
     return make_entry(DEMO_SPECIFICATIONS[name], benchmark_dir, progress)
-
-
-def open_entry(
-    target: str | os.PathLike[str],
-    halfset: int | str,
-    benchmark_dir: str | os.PathLike[str] | None = None,
-    progress: Progress = SILENT,
-) -> EntryHalf:
-    """Return where one half of an entry is; an embedded one is made on first use.
-
-    Raises
-    ------
-    EntryNotFoundError, OptionError, SymmetryError, MetadataError
-        As `EntryStore.locate`.
-    """
-    if str(target) in DEMO_SPECIFICATIONS:
-        ensure_demo_entry(benchmark_dir, str(target), progress)
-    return EntryStore(benchmark_dir).locate(target, halfset)
 
 
 def make_entry(

@@ -23,6 +23,7 @@ from cesped.data.entry_checks import (
     image_batches,
 )
 from cesped.data.images import ImageSource
+from cesped.data.registry import HALFSETS, nearest_names
 from cesped.data.table import ParticleTable
 from cesped.errors import (
     EntryExistsError,
@@ -37,9 +38,15 @@ from cesped.io.stack import StackWriter
 from cesped.progress import SILENT, Progress
 from cesped.vocabulary import BENCHMARK_DIR_VARIABLE
 
-__all__ = ["EntryHalf", "EntryStore", "check_halfset", "check_target_name", "default_benchmark_dir"]
+__all__ = [
+    "HALFSETS",
+    "EntryHalf",
+    "EntryStore",
+    "check_halfset",
+    "check_target_name",
+    "default_benchmark_dir",
+]
 
-HALFSETS = (0, 1)
 MASK_NAME = "mask.mrc"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -107,7 +114,7 @@ class EntryStore:
             for folder in sorted(self.benchmark_dir.iterdir())
             if folder.is_dir() and _SAFE_NAME.fullmatch(folder.name)
             for halfset in HALFSETS
-            if _star_path(folder, halfset).is_file() and _info_path(folder, halfset).is_file()
+            if star_path(folder, halfset).is_file() and info_path(folder, halfset).is_file()
         ]
 
     def locate(self, target: str | os.PathLike[str], halfset: int | str) -> EntryHalf:
@@ -121,18 +128,18 @@ class EntryStore:
             If name or half are none, or its info file is broken.
         """
         folder, half = self.entry_dir(target), check_halfset(halfset)
-        star_path, info_path = _star_path(folder, half), _info_path(folder, half)
-        if not (star_path.is_file() and info_path.is_file()):
+        star, info_file = star_path(folder, half), info_path(folder, half)
+        if not (star.is_file() and info_file.is_file()):
             raise self._not_found(folder.name, half)
-        info = _read_info(info_path)
+        info = _read_info(info_file)
         mask_path = folder / MASK_NAME
         return EntryHalf(
             target=folder.name,
             halfset=half,
-            star_path=star_path,
+            star_path=star,
             # `/` keeps an absolute root; relative ones move along with the entry
             root_dir=folder / str(info.get("root_dir", ".")),
-            symmetry=_symmetry_of(info, info_path),
+            symmetry=_symmetry_of(info, info_file),
             mask_path=mask_path if mask_path.is_file() else None,
         )
 
@@ -182,14 +189,14 @@ class EntryStore:
         """
         folder, half = self.entry_dir(name), check_halfset(halfset)
         group = point_group(symmetry).name
-        if _info_path(folder, half).exists() and not force:
+        if info_path(folder, half).exists() and not force:
             raise EntryExistsError(
                 f"half {half} of entry {folder.name} exists in {folder}; choose another name, or "
                 "force its replacement"
             )
         table = read_particle_table(star, root)
         table.check_ids_unique()
-        if _info_path(folder, 1 - half).is_file():
+        if info_path(folder, 1 - half).is_file():
             check_halves(table, group, self.locate(folder.name, 1 - half))
         if mask is not None:
             check_mask(Path(mask), table)
@@ -213,7 +220,7 @@ class EntryStore:
         with staging_folder(self.benchmark_dir, "adding") as staging:
             stack_name = _copy_stack(table, staging, half) if copy_images else None
             names = _new_names(table, root, stack_name)
-            write_as_read(_star_path(staging, half), table, names)
+            write_as_read(star_path(staging, half), table, names)
             info = {
                 "symmetry": symmetry,
                 "root_dir": "." if copy_images or root is None else str(root),
@@ -221,34 +228,47 @@ class EntryStore:
                 "image_size": table.image_size,
                 "pixel_size_angst": table.sampling_rate,
             }
-            write_text_atomic(_info_path(staging, half), json.dumps(info, indent=2) + "\n")
+            write_text_atomic(info_path(staging, half), json.dumps(info, indent=2) + "\n")
             if mask is not None:
                 write_bytes_atomic(staging / MASK_NAME, Path(mask).read_bytes())
             try:
                 folder.mkdir(exist_ok=True)
-                _info_path(folder, half).unlink(missing_ok=True)
+                info_path(folder, half).unlink(missing_ok=True)
                 for path in sorted(staging.iterdir(), key=lambda path: path.suffix == ".json"):
                     path.replace(folder / path.name)
             except BaseException:
-                if is_new and folder.is_dir() and not _info_path(folder, half).exists():
+                if is_new and folder.is_dir() and not info_path(folder, half).exists():
                     shutil.rmtree(folder)
                 raise
 
     def _not_found(self, target: str, halfset: int) -> EntryNotFoundError:
-        here = ", ".join(f"{name} half {half}" for name, half in self.list()) or "none"
+        entries = self.list()
+        here = ", ".join(f"{name} half {half}" for name, half in entries) or "none"
+        nearest = nearest_names(target, [name for name, _ in entries])
+        meant = f"did you mean {' or '.join(nearest)}? Else " if nearest[:1] != [target] else ""
         return EntryNotFoundError(
             f"half {halfset} of entry {target} is not in {self.benchmark_dir} (entries there: "
-            f"{here}); add it with `cesped add`, or name another folder with --benchmarkDir or "
-            f"{BENCHMARK_DIR_VARIABLE}"
+            f"{here}); {meant if nearest else ''}add it with `cesped add`, or name another folder "
+            f"with --benchmarkDir or {BENCHMARK_DIR_VARIABLE}"
         )
 
 
-def _star_path(folder: Path, halfset: int) -> Path:
+def star_path(folder: Path, halfset: int) -> Path:
+    """Return the star file of half the entry in `folder`."""
     return folder / f"particles_{halfset}.star"
 
 
-def _info_path(folder: Path, halfset: int) -> Path:
+def info_path(folder: Path, halfset: int) -> Path:
+    """Return the file that states the symmetry of half the entry in `folder`."""
     return folder / f"info_{halfset}.json"
+
+
+def added_by_hand(folder: Path, halfset: int) -> bool:
+    """Return whether half an entry was made by `EntryStore.add`, and not by its publishers."""
+    try:
+        return "root_dir" in _read_info(info_path(folder, halfset))
+    except (OSError, MetadataError):
+        return False
 
 
 def _read_info(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..data.conventions import read_particle_table, write_particle_table
-from ..data.demo_entry import open_entry
+from ..data.opening import open_entry
 from ..errors import OptionError
 from ..geometry.poses import Poses
 from ..geometry.rotations import nearest_rotations

@@ -3,16 +3,23 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..progress import SILENT, Progress
 
 _MODE = 0o666  # less the umask, as any file a user makes
+_POLL_S = 0.2
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: str | os.PathLike[str], progress: Progress = SILENT) -> Iterator[None]:
+def exclusive_lock(
+    path: str | os.PathLike[str],
+    progress: Progress = SILENT,
+    what: str | None = None,
+    bytes_done: Callable[[], int] | None = None,
+) -> Iterator[None]:
     """Hold the lock file `path` for the block, after waiting for whoever holds it now.
 
     The lock dies with its process, however that ends, so nothing has to be tidied up. The file is
@@ -22,6 +29,8 @@ def exclusive_lock(path: str | os.PathLike[str], progress: Progress = SILENT) ->
     ----------
     path : lock file, in a folder that exists
     progress : told that another process is being waited for
+    what : is being done while the lock is held, for those who wait; the file's name when None
+    bytes_done : how far the holder is, as whoever waits can see it on the disk
 
     Raises
     ------
@@ -39,7 +48,9 @@ def exclusive_lock(path: str | os.PathLike[str], progress: Progress = SILENT) ->
     False
     """
     path = Path(path)
-    descriptor = _acquire(path, progress)
+    name = path.name.strip(".").removesuffix(".lock")
+    title = f"Waiting: another process is {what or f'at work on {name}'}"
+    descriptor = _acquire(path, lambda held: _wait(held, title, progress, bytes_done))
     try:
         yield
     finally:
@@ -47,11 +58,12 @@ def exclusive_lock(path: str | os.PathLike[str], progress: Progress = SILENT) ->
         os.close(descriptor)
 
 
-def _acquire(path: Path, progress: Progress) -> int:
+def _acquire(path: Path, wait: Callable[[int], None]) -> int:
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, _MODE)
         try:
-            _lock(descriptor, path, progress)
+            if not _lock_now(descriptor):
+                wait(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -60,15 +72,31 @@ def _acquire(path: Path, progress: Progress) -> int:
         os.close(descriptor)  # the holder removed it: the next one makes a new file
 
 
-def _lock(descriptor: int, path: Path, progress: Progress) -> None:
+def _lock_now(descriptor: int) -> bool:
+    """Return False if somebody else holds the lock; a disk without locks counts as locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        name = path.name.strip(".").removesuffix(".lock")
-        with progress.task(f"Waiting for another process at work on {name}", None):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return False
     except OSError:
-        return  # no locks here
+        return True  # no locks here
+    return True
+
+
+def _wait(
+    descriptor: int, title: str, progress: Progress, bytes_done: Callable[[], int] | None
+) -> None:
+    if bytes_done is None:
+        with progress.task(title, None):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    before = bytes_done()
+    with progress.task(title, None, in_bytes=True, done=before) as advance:
+        while not _lock_now(descriptor):
+            time.sleep(_POLL_S)
+            now = bytes_done()
+            advance(now - before)
+            before = now
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

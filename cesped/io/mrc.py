@@ -75,8 +75,13 @@ class MrcInfo:
         return ">" if is_big else "<"
 
 
-def inspect_mrc(path: str | os.PathLike[str]) -> MrcInfo:
+def inspect_mrc(path: str | os.PathLike[str], size_bytes: int | None = None) -> MrcInfo:
     """Read the header of an MRC volume or stack and check it against the file's size.
+
+    Parameters
+    ----------
+    path : MRC file, or the first piece of one
+    size_bytes : size of the whole file, that of `path` when None
 
     Raises
     ------
@@ -90,7 +95,7 @@ def inspect_mrc(path: str | os.PathLike[str]) -> MrcInfo:
     try:
         with path.open("rb") as stream:
             raw = stream.read(HEADER_DTYPE.itemsize)
-            file_size = os.fstat(stream.fileno()).st_size
+            file_size = os.fstat(stream.fileno()).st_size if size_bytes is None else size_bytes
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise MissingFileError(f"{path} is not a file: check the path") from error
     if len(raw) < HEADER_DTYPE.itemsize:

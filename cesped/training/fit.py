@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..data.conventions import read_particle_table
-from ..data.demo_entry import open_entry
+from ..data.opening import open_entry
 from ..data.entry_checks import EntryHalf
 from ..data.table import ParticleTable
 from ..errors import CheckpointError, DivergedError, MetadataError

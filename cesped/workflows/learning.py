@@ -60,7 +60,7 @@ def train_and_predict(
     CheckpointError
         If `run_dir` holds a training of something else.
     """
-    from ..data.demo_entry import open_entry
+    from ..data.opening import open_entry
     from ..evaluation.stamps import package_version, sha256_of_file
     from ..inference.predict import predict_half
     from ..training.fit import train_half

@@ -19,7 +19,7 @@ def test_an_empty_folder_says_what_to_do(benchmark_dir, capsys):
 def test_list_shows_what_an_entry_is(entry, capsys):
     assert main(["list", "--benchmarkDir", str(entry.benchmark_dir)]) == 0
     row = capsys.readouterr().out.splitlines()[2].split()
-    assert row == ["FAKE", "0", "24", "32", "3.000", "C1", "no"]
+    assert row == ["FAKE", "0", "24", "32", "3.000", "C1", "no", "103.4", "kB", "complete"]
 
 
 def test_list_takes_the_box_from_the_images_where_the_star_file_does_not_say_it(entry, capsys):

@@ -17,8 +17,8 @@ from cesped.data.demo_entry import (
     DEMO_SPECIFICATIONS,
     ensure_demo_entry,
     make_entry,
-    open_entry,
 )
+from cesped.data.opening import open_entry
 from cesped.data.store import EntryStore
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 

@@ -1,0 +1,1 @@
+"""Fetching published entries: records, transfers that go on where they stopped, checks."""
