@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CespedError
-from . import demo, download, entries, learning, maps, published, scoring
+from . import convert, demo, download, entries, learning, maps, published, scoring
 from .command import Command, new_app
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
@@ -42,6 +42,7 @@ COMMANDS: tuple[Command, ...] = (
     *learning.COMMANDS,
     *scoring.COMMANDS,
     *maps.COMMANDS,
+    *convert.COMMANDS,
 )
 
 

@@ -26,6 +26,7 @@ KEY_VALUE = "star_key_value"
 #: Key of `DataFrame.attrs`: number N of a line `# version N` before the block.
 VERSION = "star_version"
 
+_FOREIGN = {b"\x93NUMPY": "a CryoSPARC .cs file", b"\x80": "a Python pickle"}
 _MISSING_NUMBERS = ["nan", "NaN", "-nan", "<NA>"]
 _EXCESS = "\0excess"  # a column for the values a row has beyond its columns
 _SAMPLE_BYTES = 65536
@@ -75,6 +76,12 @@ def read_star(path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
     packed = compression_of(content)
     if packed:
         raise StarFileError(f"{path} is compressed with {packed}: unpack it first")
+    foreign = next((name for magic, name in _FOREIGN.items() if content.startswith(magic)), None)
+    if foreign:
+        raise StarFileError(
+            f"{path} is {foreign}, no star file: make one of it with `cesped convert` (its --help "
+            "shows how)"
+        )
     nul = content.find(b"\0")
     if nul >= 0:
         raise StarFileError(
