@@ -1,6 +1,8 @@
 """`cesped convert`: what it says, and what it refuses."""
 
 import pickle
+import re
+from pathlib import Path
 
 import fake_entry as fake
 import numpy as np
@@ -44,6 +46,14 @@ def test_to_cryodrgn_and_back(entry, capsys):
     np.testing.assert_allclose(
         again["rlnOriginXAngst"], entry.poses[0].origins_angst[:, 0], atol=1e-4
     )
+
+
+def test_the_python_of_the_document_runs(entry, tmp_path, capsys):
+    document = Path(__file__).resolve().parents[2] / "docs" / "converting.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.M | re.S)
+    entry.star(0).rename(tmp_path / "run_data.star")
+    exec(block, {})
+    assert capsys.readouterr().out.startswith("5 (")
 
 
 def test_wrong_usage(entry, capsys):
