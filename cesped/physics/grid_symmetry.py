@@ -1,4 +1,4 @@
-"""What makes an accumulated Fourier grid whole: Friedel mates on x = 0, and the point group."""
+"""What makes accumulated Fourier sums whole: Friedel mates on x = 0, and the point group."""
 
 from functools import partial
 
@@ -6,61 +6,76 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .insertion import MIN_SLABS, Accumulator, for_each_slab, slab_bounds
+from .half_ball import FourierSums
+from .insertion import MIN_SLABS, for_each_slab, slab_bounds
 
 
-def complete_plane(accumulator: Accumulator) -> None:
+def complete_plane(sums: FourierSums) -> None:
     """Add to each voxel of the plane x = 0 its Friedel mate, in place; the origin is its own.
 
-    Elsewhere a mate lies at x < 0, outside the grid; on this plane both are inside, and each
+    Elsewhere a mate lies at x < 0, outside the half; on this plane both are inside, and each
     sample went to one of them.
     """
-    plane = accumulator[:, :, 0]
-    mates = plane[::-1, ::-1].copy()
-    mates[..., 1] *= -1
-    centre = len(plane) // 2
-    mates[centre, centre] = 0
-    plane += mates
+    held = sums.ball.lengths > 0
+    voxels = sums.ball.starts[held]  # x = 0 comes first in each row
+    mates = sums.values[sums.ball.starts[::-1, ::-1][held]]
+    mates[:, 1] *= -1
+    mates[voxels == _origin(sums)] = 0
+    sums.values[voxels] += mates
 
 
-def symmetrise(
-    accumulator: Accumulator, operators: NDArray[np.float64], threads: int
-) -> Accumulator:
-    """Return the sum of a grid over the rotations of a point group, interpolated trilinearly.
+def remove_mean(sums: FourierSums) -> None:
+    """Set the numerator of the origin to 0, in place; its denominator counts.
 
-    The grid itself is returned for the group of one operator.
+    RELION's maps have no mean of their own. It is removed before the symmetry is applied: rotated
+    voxels beside the origin interpolate from it.
+    """
+    sums.values[_origin(sums), :2] = 0
+
+
+def _origin(sums: FourierSums) -> int:
+    middle = sums.ball.radius + 1
+    return int(sums.ball.starts[middle, middle])
+
+
+def symmetrise(sums: FourierSums, operators: NDArray[np.float64], threads: int) -> FourierSums:
+    """Return the sum over the rotations of a point group, interpolated trilinearly.
+
+    What was given is returned for the group of one operator.
 
     Parameters
     ----------
-    accumulator : grid after `complete_plane`
+    sums : after `complete_plane`
     operators : `(G, 3, 3)` rotations of x, y, z, the identity first
     threads : threads to use
 
     Notes
     -----
     Numerator and denominator are summed alike, as `relion_reconstruct --sym` does; voxels outside
-    the sphere of the slices are left out.
+    the ball of the slices are left out.
     """
     if len(operators) == 1:
-        return accumulator
-    summed = accumulator.copy()
-    radius = (accumulator.shape[0] - 1) // 2
+        return sums
+    summed = FourierSums(sums.ball, sums.values.copy())
+    radius = sums.ball.radius
     bounds = slab_bounds(radius, max(MIN_SLABS, 4 * threads))
     others = np.ascontiguousarray(operators[1:].round(12), dtype=np.float32)
-    for_each_slab(partial(_add_rotated, summed, accumulator, others), bounds, threads)
+    work = partial(_add_rotated, summed.values, sums.values, sums.ball.starts, others)
+    for_each_slab(work, bounds, threads)
     return summed
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _add_rotated(summed, source, operators, first, last):  # type: ignore[no-untyped-def]
+def _add_rotated(summed, source, starts, operators, first, last):  # type: ignore[no-untyped-def]
     """Add the rotated grids to the planes `first <= z < last` of `summed`."""
-    centre = (source.shape[0] - 1) // 2
+    centre = (starts.shape[0] - 1) // 2
     limit = (centre - 1) ** 2
     middle = np.float32(centre)
     one = np.float32(1)
     for z in range(first, last):
-        for y in range(-centre, centre + 1):
-            for x in range(source.shape[2]):
+        for y in range(-centre + 1, centre):
+            start = starts[z + centre, y + centre]
+            for x in range(centre):
                 if z * z + y * y + x * x > limit:
                     break
                 real, imag, weight = np.float32(0), np.float32(0), np.float32(0)
@@ -78,13 +93,13 @@ def _add_rotated(summed, source, operators, first, last):  # type: ignore[no-unt
                             f = (fz if dz else one - fz) * (fy if dy else one - fy)
                             if f == 0:  # half and quarter turns take grid points to grid points
                                 continue
-                            voxel = source[z0 + dz, y0 + dy, x0]
-                            beside = source[z0 + dz, y0 + dy, x0 + 1]
+                            voxel = source[starts[z0 + dz, y0 + dy] + x0]
+                            beside = source[starts[z0 + dz, y0 + dy] + x0 + 1]
                             a, b = f * (one - fx), f * fx
                             real += a * voxel[0] + b * beside[0]
                             imag += sign * (a * voxel[1] + b * beside[1])
                             weight += a * voxel[2] + b * beside[2]
-                target = summed[z + centre, y + centre, x]
+                target = summed[start + x]
                 target[0] += real
                 target[1] += imag
                 target[2] += weight

@@ -4,7 +4,6 @@ Threads own slabs of the grid along z and insert only the samples that fall in t
 atomic operations, the same sum whatever the number of threads, and a slab stays in the cache.
 """
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,26 +11,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Accumulator = NDArray[np.float32]
+from .edge_samples import last_columns
+from .half_ball import FourierSums
 
 #: Slabs per grid when there are few threads: fewer of them no longer fit the cache.
 MIN_SLABS = 8
 _SLABS_PER_THREAD = 4
-
-
-def accumulator_radius(box: int, padding: int) -> int:
-    """Return the radius [voxels of the padded grid] of the sphere that slices of `box` fill."""
-    return padding * (box // 2)
-
-
-def empty_accumulator(box: int, padding: int) -> Accumulator:
-    """Return the zero `(2r + 3, 2r + 3, r + 2, 3)` grid of numerator and denominator.
-
-    The axes are z, y (origin in the middle), x (origin at 0, the half x >= 0) and the real part of
-    the numerator, its imaginary part, the denominator: one sample then touches few cache lines.
-    """
-    radius = accumulator_radius(box, padding)
-    return np.zeros((2 * radius + 3, 2 * radius + 3, radius + 2, 3), dtype=np.float32)
 
 
 def slab_bounds(radius: int, n_slabs: int) -> NDArray[np.int64]:
@@ -50,7 +35,7 @@ def slab_bounds(radius: int, n_slabs: int) -> NDArray[np.int64]:
 
 
 def insert_slices(
-    accumulator: Accumulator,
+    sums: FourierSums,
     half_planes: NDArray[np.complex64],
     ctf: NDArray[np.float32],
     rotations: NDArray[np.float64],
@@ -61,13 +46,13 @@ def insert_slices(
 ) -> None:
     """Add CTF * X and CTF^2 of a batch of images to a padded grid, trilinearly.
 
-    Samples with |k| <= n / 2 are used; of the line kx = 0 only ky >= 0, because the other half is
-    its conjugate. A sample that lands at x < 0 is replaced by its Friedel mate. (RELION 3.1 takes
-    of the two samples with |k| = n / 2 exactly those that rounding leaves inside.)
+    Samples with |k| <= n / 2 are used (those at n / 2 exactly as `last_columns` says); of the line
+    kx = 0 only ky >= 0, because the other half is its conjugate. A sample that lands at x < 0 is
+    replaced by its Friedel mate.
 
     Parameters
     ----------
-    accumulator : grid of `empty_accumulator`, added to in place
+    sums : added to in place
     half_planes : `(B, n, n // 2 + 1)` transforms with the phase origin at pixel n // 2, FFT layout
     ctf : `(B, n, n // 2 + 1)` contrast transfer, FFT layout
     rotations : `(B, 3, 3)`, x_volume = R @ x_image (`cesped.geometry.euler`)
@@ -77,20 +62,39 @@ def insert_slices(
     threads : threads to use
     """
     n = half_planes.shape[1]
+    phase_x, phase_y = origin_phases(origins_px, n)
+    scaled = (rotations * padding).astype(np.float32)
+    last = last_columns(rotations, n, padding)
+    bounds = slab_bounds(sums.ball.radius, max(MIN_SLABS, _SLABS_PER_THREAD * threads))
+    grid, starts = sums.values.reshape(-1), sums.ball.starts
+    batch = (half_planes, ctf, scaled, weights, phase_x, phase_y, last)
+    for_each_slab(
+        lambda first, stop: _insert_slab(grid, starts, first, stop, *batch), bounds, threads
+    )
+
+
+def origin_phases(
+    origins_px: NDArray[np.float64], n: int
+) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+    """Return what moves images to their origins: a factor for each column and one for each row.
+
+    Parameters
+    ----------
+    origins_px : `(B, 2)` x, y: what must be added to bring the content to the centre [pixels]
+    n : image size [px]
+
+    Returns
+    -------
+    `(B, n // 2 + 1)` and `(B, n)`, FFT layout
+    """
     row_frequency = np.fft.fftfreq(n)
     if n % 2 == 0:
-        row_frequency[n // 2] = 0.5  # the kernel calls this row ky = +n / 2
+        row_frequency[n // 2] = 0.5  # slices call this row ky = +n / 2
     column_frequency = np.arange(n // 2 + 1) / n
     turns = -2j * np.pi
-    phase_x = np.exp(turns * origins_px[:, :1] * column_frequency).astype(np.complex64)
-    phase_y = np.exp(turns * origins_px[:, 1:] * row_frequency).astype(np.complex64)
-    scaled = (rotations * padding).astype(np.float32)
-    radius = (accumulator.shape[0] - 1) // 2
-    bounds = slab_bounds(radius, max(MIN_SLABS, _SLABS_PER_THREAD * threads))
-    batch = (half_planes, ctf, scaled, weights, phase_x, phase_y)
-    for_each_slab(
-        lambda first, last: _insert_slab(accumulator, first, last, *batch), bounds, threads
-    )
+    phase_x = np.exp(turns * origins_px[:, :1] * column_frequency)
+    phase_y = np.exp(turns * origins_px[:, 1:] * row_frequency)
+    return phase_x.astype(np.complex64), phase_y.astype(np.complex64)
 
 
 def for_each_slab(
@@ -124,21 +128,22 @@ def _add_pair(grid, at, left, right, real, imag, weight):  # type: ignore[no-unt
 
 
 @numba.njit(inline="always")
-def _add_sample(grid, at, stride_y, stride_z, lower, upper, fx, fy, fz, real, imag, weight):  # type: ignore[no-untyped-def]
+def _add_sample(grid, starts, z0, y0, x0, lower, upper, fx, fy, fz, real, imag, weight):  # type: ignore[no-untyped-def]
     """Spread a sample over the 8 voxels about it; `lower` and `upper`: which planes are ours."""
     one = np.float32(1)
     gx, gy = one - fx, one - fy
+    z, y, y1 = np.uintp(z0), np.uintp(y0), np.uintp(y0 + 1)
     if lower:
         f = (one - fz) * gy
-        _add_pair(grid, at, f * gx, f * fx, real, imag, weight)
+        _add_pair(grid, np.uintp(3 * (starts[z, y] + x0)), f * gx, f * fx, real, imag, weight)
         f = (one - fz) * fy
-        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, weight)
+        _add_pair(grid, np.uintp(3 * (starts[z, y1] + x0)), f * gx, f * fx, real, imag, weight)
     if upper:
-        at += stride_z
+        z = np.uintp(z0 + 1)
         f = fz * gy
-        _add_pair(grid, at, f * gx, f * fx, real, imag, weight)
+        _add_pair(grid, np.uintp(3 * (starts[z, y] + x0)), f * gx, f * fx, real, imag, weight)
         f = fz * fy
-        _add_pair(grid, at + stride_y, f * gx, f * fx, real, imag, weight)
+        _add_pair(grid, np.uintp(3 * (starts[z, y1] + x0)), f * gx, f * fx, real, imag, weight)
 
 
 @numba.njit(inline="always")
@@ -153,19 +158,16 @@ def _narrow(low, high, slope, offset, bound, sign):  # type: ignore[no-untyped-d
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _insert_slab(grid4, first, last, planes, ctf, scaled, weights, phase_x, phase_y):  # type: ignore[no-untyped-def]
-    """Insert what falls on the planes `first <= z < last` of the grid.
+def _insert_slab(grid, starts, first, stop, planes, ctf, scaled, weights, phase_x, phase_y, last):  # type: ignore[no-untyped-def]
+    """Insert what falls on the planes `first <= z < stop` of the grid.
 
     `scaled` is padding * R. Along a row of an image the grid position is linear in kx, so the
     samples of the slab are an interval of kx, found first and then tested sample by sample:
     a sample between two slabs is met by both, and each writes its own plane.
     """
-    n_z, n_y, n_x, _ = grid4.shape
-    grid = grid4.reshape(-1)
-    stride_y, stride_z = np.uintp(3 * n_x), np.uintp(3 * n_x * n_y)
-    centre = (n_z - 1) // 2
+    centre = (starts.shape[0] - 1) // 2
     middle = np.float32(centre)
-    bottom, top = first + centre, last + centre  # slab in rows of the array
+    bottom, top = first + centre, stop + centre  # slab in rows of the array
     zero, one = np.float32(0), np.float32(1)
     n = planes.shape[1]
     half = n // 2
@@ -175,7 +177,7 @@ def _insert_slab(grid4, first, last, planes, ctf, scaled, weights, phase_x, phas
         for row in range(n):
             ky = row if row <= half else row - n
             k_min = 0 if ky >= 0 else 1
-            k_max = int(math.sqrt(half * half - ky * ky + 0.5))
+            k_max = last[p, row]
             start_x = scaled[p, 0, 1] * np.float32(ky)
             start_y = scaled[p, 1, 1] * np.float32(ky)
             start_z = scaled[p, 2, 1] * np.float32(ky)
@@ -211,8 +213,7 @@ def _insert_slab(grid4, first, last, planes, ctf, scaled, weights, phase_x, phas
                     real = c * (value.real * turn_real - value.imag * turn_imag)
                     imag = sign * c * (value.real * turn_imag + value.imag * turn_real)
                     square = weight * c * c
-                    at = np.uintp(z0) * stride_z + np.uintp(y0) * stride_y + np.uintp(3 * x0)
                     lower, upper = z0 >= bottom, z0 + 1 < top
                     _add_sample(
-                        grid, at, stride_y, stride_z, lower, upper, fx, fy, fz, real, imag, square
+                        grid, starts, z0, y0, x0, lower, upper, fx, fy, fz, real, imag, square
                     )

@@ -5,8 +5,9 @@ is cut in chunks and each chunk runs in a thread of its own. Unlike a parallel r
 kernel this survives `fork` (data-loader workers) and calls from several threads at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 
@@ -33,3 +34,14 @@ def run_in_chunks(
     bounds = [count * chunk // chunks for chunk in range(chunks + 1)]
     with ThreadPoolExecutor(chunks) as pool:
         list(pool.map(work, bounds[:-1], bounds[1:]))
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use that many threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,11 +1,9 @@
 """Reconstruction by this package's own back-projection: no other program is needed."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import scipy.fft
-import torch
 from numpy.typing import NDArray
 
 from .. import __version__
@@ -14,6 +12,7 @@ from ..data.table import ParticleTable
 from ..geometry.symmetry import PointGroup, point_group
 from ..physics.backprojection import BackProjector, available_threads
 from ..physics.ctf import ctf_half_plane
+from ..physics.threads import torch_threads
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
@@ -118,17 +117,6 @@ class NativeReconstructor:
         for projector in projectors:
             projector.symmetrise(group)
         return projectors
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use that many threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _batches(n_particles: int, box: int) -> Iterator[NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dense_sums import density_sums, to_fft_layout
 from scipy.integrate import quad
 from scipy.special import i0
 
@@ -9,12 +10,12 @@ from cesped.physics.gridding import (
     BLOB_ALPHA,
     BLOB_RADIUS_PX,
     GRIDDING_ITERATIONS,
-    _central_box,
+    blob_octant,
     blob_profile,
     floored_weights,
     gridding_weights,
-    mask_outside,
 )
+from cesped.physics.half_ball import FourierSums
 
 
 def test_the_blob_profile_is_the_transform_of_a_kaiser_bessel_ball():
@@ -48,42 +49,61 @@ def even_density(size, radius, seed):
     return density / density.max()
 
 
-@pytest.mark.parametrize("size", [24, 27])
-def test_gridding_weights_are_those_of_full_complex_transforms(size):
-    radius, padding = size // 2, 2
-    density = even_density(size, radius, seed=1)
+def distances(size):
     k = np.fft.fftfreq(size, 1 / size)
-    distance = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
-    blob = blob_profile(distance * (2 * radius + 3) / size, size, padding)
-    weights = (distance < radius).astype(float)
+    return np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
+
+
+@pytest.mark.parametrize(("box", "padding"), [(12, 2), (9, 3), (13, 2), (12, 1)])
+def test_gridding_weights_are_those_of_full_complex_transforms(box, padding):
+    size, radius = padding * box, padding * (box // 2)
+    density = even_density(size, radius, seed=1)
+    blob = mirror(blob_octant(size, 2 * radius + 3, padding, threads=1), size)
+    weights = (distances(size) < radius).astype(float)
     for _ in range(GRIDDING_ITERATIONS):
         convolved = np.fft.fftn(np.fft.ifftn(weights * density) * blob)
         weights = weights / np.maximum(1e-6, np.abs(convolved))
-    half = np.ascontiguousarray(density[..., : size // 2 + 1], dtype=np.float32)
-    found = gridding_weights(half, radius, padding, threads=2)
+    sums = density_sums(density, box, padding)
+    found = to_fft_layout(sums.ball, gridding_weights(sums, size, padding, threads=2), size)
     expected = weights[..., : size // 2 + 1]
     np.testing.assert_allclose(found, expected, atol=3e-4 * expected.max(), rtol=3e-3)
+
+
+def test_a_resampled_blob_convolves_alike():
+    size, points, padding = 24, 27, 2
+    kernels = []
+    for samples, blob in (
+        (points, blob_profile(distances(points), size, padding)),
+        (size, mirror(blob_octant(size, points, padding, threads=2), size)),
+    ):
+        kernel = np.fft.fftshift(np.fft.ifftn(blob).real)
+        middle = samples // 2
+        kernels.append(kernel[(slice(middle - 8, middle + 9),) * 3])
+    np.testing.assert_allclose(kernels[1], kernels[0], atol=1e-6)
+
+
+def mirror(octant, size):
+    place = np.minimum(np.arange(size), size - np.arange(size))
+    return octant[np.ix_(place, place, place)]
 
 
 def test_gridding_evens_the_density():
     size, radius, padding = 32, 16, 2
     density = even_density(size, radius, seed=2)
-    half = np.ascontiguousarray(density[..., : size // 2 + 1], dtype=np.float32)
-    weights = gridding_weights(half, radius, padding, threads=1)
-    k = np.fft.fftfreq(size, 1 / size)
-    distance = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(size // 2 + 1) ** 2)
-    full = np.fft.irfftn(weights * half, s=(size,) * 3, axes=(0, 1, 2))
-    whole = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
-    blob = blob_profile(whole * (2 * radius + 3) / size, size, padding)
-    evened = np.fft.rfftn(full * blob).real[distance < radius - 4]
-    assert np.abs(evened - 1).mean() < 0.05
+    sums = density_sums(density, 16, padding)
+    weights = to_fft_layout(sums.ball, gridding_weights(sums, size, padding, threads=1), size)
+    blob = blob_profile(distances(size) * (2 * radius + 3) / size, size, padding)
+    full = np.fft.irfftn(weights * density[..., : size // 2 + 1], s=(size,) * 3, axes=(0, 1, 2))
+    evened = np.fft.rfftn(full * blob).real
+    assert np.abs(evened[distances(size)[..., : size // 2 + 1] < radius - 4] - 1).mean() < 0.05
 
 
 def test_weights_without_gridding_are_floored_shell_by_shell():
-    size, radius, padding = 16, 8, 2
+    box, size, radius, padding = 8, 16, 8, 2
     rng = np.random.default_rng(3)
     density = rng.uniform(0, 1, size=(size, size, size // 2 + 1)).astype(np.float32) ** 8
-    found = floored_weights(density, radius, padding, threads=2)
+    sums = density_sums(density, box, padding)
+    found = to_fft_layout(sums.ball, floored_weights(sums, padding, threads=2), size)
     shells = {}
     for z, y, x in np.ndindex(density.shape):
         k = np.array([x, y - size * (y > size // 2), z - size * (z > size // 2)], dtype=float)
@@ -97,31 +117,7 @@ def test_weights_without_gridding_are_floored_shell_by_shell():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_an_empty_grid_has_no_weights():
-    assert not floored_weights(np.zeros((8, 8, 5), np.float32), 4, 2, threads=1).any()
-
-
-@pytest.mark.parametrize("box", [8, 9])
-def test_the_pruned_transform_is_the_middle_of_the_whole(box):
-    size = 2 * box
-    rng = np.random.default_rng(4)
-    grid = np.fft.rfftn(rng.normal(size=(size,) * 3)).astype(np.complex64)
-    whole = np.fft.irfftn(grid, s=(size,) * 3, axes=(0, 1, 2))
-    shifted = np.roll(whole, (box // 2,) * 3, axis=(0, 1, 2))[:box, :box, :box]
-    np.testing.assert_allclose(_central_box(grid.copy(), box, size, 2), shifted, atol=1e-5)
-
-
-def test_the_mask_keeps_the_inside_and_levels_the_outside():
-    box = 24
-    axis = np.arange(box) - box // 2
-    distance = np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2).astype(np.float32)
-    volume = np.random.default_rng(5).normal(size=(box,) * 3).astype(np.float32)
-    masked = volume.copy()
-    mask_outside(masked, distance)
-    np.testing.assert_array_equal(masked[distance < 12], volume[distance < 12])
-    outside = masked[distance > 15]
-    assert np.ptp(outside) < 1e-5
-    assert outside[0] == pytest.approx(volume[distance > 13.5].mean(), abs=0.02)
-    level = np.full((box,) * 3, 0.5, np.float32)
-    mask_outside(level, distance)
-    np.testing.assert_allclose(level, 0.5, atol=1e-6)
+def test_empty_sums_have_no_weights():
+    sums = FourierSums.empty(4, 2)
+    assert not floored_weights(sums, 2, threads=1).any()
+    assert not gridding_weights(sums, 8, 2, threads=1).any()

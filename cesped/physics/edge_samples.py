@@ -1,0 +1,74 @@
+"""Which of the samples at Nyquist exactly `relion_reconstruct` takes.
+
+Slices are inserted up to |k| = n / 2. RELION 3.1 turns a sample into the volume first and asks
+for its distance there, in double precision, so rounding drops about half of those with |k| = n / 2
+exactly: (0, n/2), (n/2, 0), and where n / 2 is the hypotenuse of a whole right triangle some more.
+Few voxels are concerned, all in the outermost shell, but where particles are few they are what
+lowers the correlation of the maps: from 0.9996 to 0.9976 at 64 px with 400 particles.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry.euler import rotation_to_euler
+
+#: Digits of an angle that a star file of RELION holds [decimals of a degree].
+_ANGLE_DECIMALS = 9
+
+
+def last_columns(rotations: NDArray[np.float64], n: int, padding: int) -> NDArray[np.int32]:
+    """Return the last column of each image row that is inserted.
+
+    Parameters
+    ----------
+    rotations : `(B, 3, 3)`
+    n : image size [px]
+    padding : size of the Fourier grid over the size of the image
+
+    Returns
+    -------
+    `(B, n)` int32, FFT layout of rows; -1 where nothing of a row is inserted
+
+    Notes
+    -----
+    The order of the operations is what decides, and was found by experiment (600 samples of
+    single particles): matrix from Euler angles with degrees times pi before the division by 180,
+    its inverse by cofactors and determinant, times the padding. 92 % of the decisions are RELION's;
+    of those that are not, both outcomes lie within two units in the last place.
+    """
+    half = n // 2
+    rows = np.arange(n)
+    rows = np.where(rows <= half, rows, rows - n)
+    columns = np.sqrt(half**2 - rows**2 + 0.5).astype(np.int32)
+    last = np.repeat(columns[None], len(rotations), axis=0)
+    edge = np.flatnonzero(columns.astype(np.int64) ** 2 + rows**2 == half**2)
+    inverse = _inverse_matrices(rotations) * padding
+    x, y = columns[edge].astype(np.float64), rows[edge].astype(np.float64)
+    at = inverse[:, :, :1] * x + inverse[:, :, 1:2] * y  # (B, 3, edge samples)
+    square = at[:, 0] * at[:, 0] + at[:, 1] * at[:, 1] + at[:, 2] * at[:, 2]
+    last[:, edge] -= square > (padding * half) ** 2
+    return last
+
+
+def _inverse_matrices(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rotations `(B, 3, 3)` with RELION's rounding."""
+    angles_deg = np.round(rotation_to_euler(rotations), _ANGLE_DECIMALS)
+    radians = angles_deg * np.pi / 180
+    (ca, cb, cg), (sa, sb, sg) = np.cos(radians).T, np.sin(radians).T
+    cc, cs, sc, ss = cb * ca, cb * sa, sb * ca, sb * sa
+    forward = np.array(
+        [
+            [cg * cc - sg * sa, cg * cs + sg * ca, -cg * sb],
+            [-sg * cc - cg * sa, -sg * cs + cg * ca, sg * sb],
+            [sc, ss, cb],
+        ]
+    )
+    inverse = np.empty_like(forward)
+    for i in range(3):
+        for j in range(3):
+            # cofactor of the transposed element; cyclic indices need no signs
+            a, b, c, d = (j + 1) % 3, (j + 2) % 3, (i + 1) % 3, (i + 2) % 3
+            inverse[i, j] = forward[a, c] * forward[b, d] - forward[a, d] * forward[b, c]
+    column = forward[:, 0] * inverse[0]
+    determinant = column[0] + column[1] + column[2]
+    return np.moveaxis(inverse * (1 / determinant), -1, 0)
