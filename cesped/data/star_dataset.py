@@ -144,7 +144,8 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
 
         It takes `(img, eulerDeg, shiftFraction)`: a `(1, N, N)` image, rot, tilt and psi
         [degrees], and the origin as a fraction of the image; it returns the three, changed, and
-        a list of what it did. See `cesped.data.augmentation.InPlaneAugmenter`.
+        a list of what it did. One that has `augment_normalised`, as
+        `cesped.data.augmentation.Augmenter` does, is given a batch at once instead.
         """
         return self._augmenter
 

@@ -61,7 +61,7 @@ def test_the_spline_is_that_of_scipy(n, size, magnification, dtype):
 def test_images_without_the_edge_of_the_band_are_moved_as_their_fourier_series(
     n, oversampling, limit
 ):
-    """White up to half of the band, the spline is off by 0.8 % of the image; twice as fine, 0.1 %."""
+    """Of images white to half of the band it misses 0.8 %; twice as fine, 0.1 %."""
     rng = np.random.default_rng(4)
     images = resize_band_limited(torch.from_numpy(rng.normal(size=(4, n // 2, n // 2))), n)
     move = random_moves(4, rng)
@@ -221,7 +221,7 @@ def test_wrong_shapes_and_sizes_are_refused():
         warp_images(torch.zeros(3, 8, 8), move)
     with pytest.raises(GeometryError, match=r"\(2, n, n\) is needed"):
         warp_images(torch.zeros(2, 8, 9), move)
-    with pytest.raises(OptionError, match="size 0, magnification 1.0 and oversampling 1 must"):
+    with pytest.raises(OptionError, match=r"size 0, magnification 1\.0 and oversampling 1 must"):
         warp_images(torch.zeros(2, 8, 8), move, size=0)
     with pytest.raises(OptionError, match="magnification nan"):
         warp_images(torch.zeros(2, 8, 8), move, magnification=float("nan"))

@@ -17,7 +17,7 @@ from cesped.data.augmentation.operation import uniform
 from cesped.data.augmentation.recipe import AugmentationPlan, load_plan
 from cesped.data.augmentation.schedules import ImageCounter
 from cesped.data.warp import move_images, warp_images
-from cesped.errors import GeometryError
+from cesped.errors import GeometryError, OptionError
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.inplane import InPlaneMove
 
@@ -61,7 +61,7 @@ class Augmenter:
     Raises
     ------
     OptionError
-        If the recipe is wrong.
+        If the recipe is wrong, or `oversampling` below 1.
 
     Notes
     -----
@@ -85,6 +85,8 @@ class Augmenter:
         *,
         oversampling: int = 1,
     ) -> None:
+        if oversampling < 1:
+            raise OptionError(f"oversampling is {oversampling}; use 1, or 2 for no loss")
         self.plan = load_plan(recipe)
         self.oversampling = oversampling
         self._generator = generator
@@ -219,7 +221,17 @@ class Augmenter:
         return moved[0], _like(euler, eulerDeg), _like(fraction, shiftFraction), done
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_of_worker": None}
+        # A generator lends workers memory that it gives back too early: its bytes go instead.
+        own = self._generator
+        state = None if own is None else (str(own.device), own.get_state().numpy().tobytes())
+        return {**self.__dict__, "_generator": state, "_of_worker": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_generator"] is not None:
+            device, content = state["_generator"]
+            self._generator = torch.Generator(device)
+            self._generator.set_state(torch.frombuffer(bytearray(content), dtype=torch.uint8))
 
     def _draw(
         self,

@@ -69,7 +69,10 @@ def parse_probability(p: Any, schedule: Any, where: str) -> Probability:
         return Probability(start, start)
     if not isinstance(schedule, Mapping) or set(schedule) != {"type", "kwargs"}:
         raise OptionError(f"{where}: probScheduler is {schedule!r}; give it `type` and `kwargs`")
-    kind = ProbabilitySchedule.parse(schedule["type"])
+    try:
+        kind = ProbabilitySchedule.parse(schedule["type"])
+    except OptionError as error:
+        raise OptionError(f"{where}: probScheduler: {error}") from error
     end_name = _END_NAMES[kind]
     kwargs = schedule["kwargs"] or {}
     if not isinstance(kwargs, Mapping) or set(kwargs) != {end_name, "scheduler_steps"}:
