@@ -19,6 +19,11 @@ from cesped.io.stack import StackWriter
 from cesped.io.star_writer import write_star
 
 
+def shown_positions_px(box, symmetry="C1", seed=5):
+    """Positions of the balls that the particles of `write_particles` show."""
+    return ball_positions_px(box, np.random.default_rng([seed, 1]), symmetry)
+
+
 def write_particles(folder, box, n_particles, symmetry="C1", seed=5, noise_over_signal=2.0):
     """Write a star file of RELION 3.1 and its stack, and return the table read from it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,8 +35,9 @@ def write_particles(folder, box, n_particles, symmetry="C1", seed=5, noise_over_
         amplitude_contrast=np.where(group, 0.07, 0.1),
         voltage_kv=np.where(group, 200.0, 300.0),
     )
-    positions_px = ball_positions_px(box, rng, symmetry)
-    images = noisy_images(positions_px, poses, ctf, box, rng, noise_over_signal)
+    images = noisy_images(
+        shown_positions_px(box, symmetry, seed), poses, ctf, box, rng, noise_over_signal
+    )
     with StackWriter(folder / "particles.mrcs", n_particles, box, PIXEL_SIZE_ANGST) as stack:
         stack.append(images)
     optics = pd.DataFrame(
