@@ -32,6 +32,7 @@ def pickles(ours, tmp_path):
     return done.written
 
 
+@pytest.mark.parametrize("ours", [BOX, BOX + 1], indirect=True)
 def test_what_we_write_explains_our_images(ours, pickles):
     (rotations, translations), ctf = map(load, pickles)
     assert (rotations.shape, translations.shape, ctf.shape) == ((6, 3, 3), (6, 2), (6, 9))

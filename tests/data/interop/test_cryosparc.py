@@ -56,13 +56,14 @@ def images_by_the_rule(balls, records):
     return np.array([rules.cryosparc_image(balls, row) for row in records])
 
 
+@pytest.mark.parametrize("ours", [BOX, BOX + 1], indirect=True)
 def test_what_we_write_explains_our_images(ours, tmp_path):
     done = convert([ours.star], tmp_path / "out.cs")
     assert any("bright" in remark for remark in done.remarks)
     records = load(tmp_path / "out.cs")
     assert records["blob/idx"].tolist() == [0, 1, 2, 3, 4, 5]
     assert set(records["blob/path"].tolist()) == {b"particles.mrcs"}
-    assert records["blob/shape"].tolist() == [[BOX, BOX]] * COUNT
+    assert records["blob/shape"].tolist() == [[ours.balls.box] * 2] * COUNT
     assert len(set(records["uid"].tolist())) == COUNT
 
     def correlate(**changes):
