@@ -10,7 +10,7 @@ from .command import BenchmarkDir, Command, Halfset
 
 
 def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
-    """List the entries of the benchmark: those on this machine, and those to be fetched.
+    """List the entries of the benchmark, here or to be fetched.
 
     Of what is here: particles, box, pixel size, symmetry, mask, size on the disk, and whether it
     is complete. A download that was interrupted is shown with how far it came; an entry is "not
@@ -108,12 +108,20 @@ def show(
     ctf_correction: Annotated[
         CtfCorrection, typer.Option("--ctf-correction", help="What is done about the CTF.")
     ] = CtfCorrection.PHASE_FLIP,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            "--augment", metavar="RECIPE", help="Draw them augmented too: paper, published or YAML."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of what the recipe draws.")] = 0,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Draw some particles of an entry into a PNG picture.
 
     Each is shown raw, and as a model gets it: corrected for the CTF, normalised by its
-    background, cropped and resized. Contrast is stretched in each picture by itself.
+    background, cropped and resized; with --augment also changed by an augmentation recipe, as in
+    training. Contrast is stretched in each picture by itself.
     """
     from ..data.conventions import read_particle_table
     from ..data.opening import open_entry
@@ -130,6 +138,8 @@ def show(
         out or Path(f"{half.target}_{half.halfset}.png"),
         options,
         count=count,
+        augmentation=augment,
+        seed=seed,
     )
     print(f"Wrote {written}")
 
@@ -157,6 +167,7 @@ COMMANDS = (
         """
         cesped show DEMO --halfset 0
         cesped show mine --halfset 1 --count 16 --image-size 128 --out mine.png
+        cesped show DEMO --augment paper
         """,
     ),
 )

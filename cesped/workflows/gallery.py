@@ -1,12 +1,12 @@
-"""A sheet of particles to look at: as they are, and as a model gets them."""
+"""A sheet of particles to look at: as they are, as a model gets them, and augmented."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from ..data.images import ImageSource
-from ..data.preprocessing import PreprocessingOptions, Preprocessor
+from ..data.particle_images import ParticleImages
+from ..data.preprocessing import PreprocessingOptions
 from ..data.table import ParticleTable
 from ..errors import OptionError
 from ..progress import SILENT, Progress
@@ -18,6 +18,8 @@ def show_particles(
     options: PreprocessingOptions,
     *,
     count: int = 8,
+    augmentation: str | None = None,
+    seed: int = 0,
     progress: Progress = SILENT,
 ) -> Path:
     """Write a PNG with `count` particles of `table`, evenly spread: raw above, preprocessed below.
@@ -28,40 +30,42 @@ def show_particles(
     out : picture to write.
     options : preprocessing of the lower row.
     count : number of particles.
+    augmentation : name or path of an augmentation recipe, for a third row.
+    seed : of what the recipe draws.
 
     Raises
     ------
     OptionError
-        If `count` is not positive.
+        If `count` is not positive, or the augmentation recipe is wrong.
     """
     import torch
 
+    from ..data.augmentation import Augmenter
     from ..report.canvas import write_png
     from ..report.figures import particle_figure
 
     if count < 1:
         raise OptionError(f"{count} particles cannot be shown; use 1 or more")
     rows = np.unique(np.linspace(0, len(table) - 1, min(count, len(table))).astype(np.int64))
-    raw = ImageSource(table).read(rows)
-    preprocessor = Preprocessor(options, table.image_size)
+    images = ParticleImages(table, options)
+    size = images.preprocessor.image_size
     with progress.task("Preprocessing", len(rows)) as advance:
-        prepared = preprocessor(
-            torch.from_numpy(raw),
-            None if table.ctf is None else table.ctf.select(rows),
-            table.pixel_size_angst[rows],
-            lambda i: table.describe_row(int(rows[i])),
-        ).numpy()
+        raw, prepared = images.raw(rows), images.prepared(rows).numpy()
         advance(len(rows))
     names = [str(table.ids[row]) for row in rows]
     angst = float(table.pixel_size_angst[rows[0]])
-    after = float(preprocessor.pixel_size_after(angst))
-    return write_png(
-        particle_figure(
-            {
-                f"raw, {table.image_size} px of {angst:.3g} Å": raw,
-                f"prepared, {preprocessor.image_size} px of {after:.3g} Å": prepared,
-            },
-            names,
-        ),
-        out,
-    )
+    after = float(images.preprocessor.pixel_size_after(angst))
+    kinds = {
+        f"raw, {table.image_size} px of {angst:.3g} Å": raw,
+        f"prepared, {size} px of {after:.3g} Å": prepared,
+    }
+    if augmentation is not None:
+        changed = Augmenter(augmentation).augment_normalised(
+            images.normalised(rows),
+            images.preprocessor,
+            torch.eye(3).expand(len(rows), 3, 3),
+            torch.zeros(len(rows), 2),
+            torch.Generator().manual_seed(seed),
+        )
+        kinds[f"augmented, {Path(augmentation).stem}"] = changed.images.numpy()
+    return write_png(particle_figure(kinds, names), out)

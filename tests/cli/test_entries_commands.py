@@ -56,6 +56,21 @@ def test_show_writes_a_picture(entry, tmp_path, capsys):
     assert str(picture) in capsys.readouterr().out
 
 
+def test_show_draws_augmented_particles_too(entry, tmp_path, capsys):
+    words = ["show", "FAKE", "--count", "4", "--augment", "paper", "--out"]
+    pictures = [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.png"]
+    for picture, seed in zip(pictures, ("1", "1", "2"), strict=True):
+        assert main([*words, str(picture), "--seed", seed]) == 0
+    same, again, other = (picture.read_bytes() for picture in pictures)
+    assert same == again
+    assert same != other
+    capsys.readouterr()
+    assert main(["show", "FAKE", "--augment", "papre"]) == 1
+    assert "there is no augmentation recipe 'papre'; use paper, published" in (
+        capsys.readouterr().err
+    )
+
+
 def test_show_of_no_particle_is_an_error(entry, capsys):
     assert main(["show", "FAKE", "--count", "0"]) == 1
     assert "use 1 or more" in capsys.readouterr().err
