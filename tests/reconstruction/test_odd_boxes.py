@@ -40,7 +40,7 @@ def test_noise_free_particles_give_the_density_back(make_particles, tmp_path, bo
     assert np.abs(amplitudes[half_nyquist][1:] - 1).max() < 0.06
 
 
-@pytest.mark.parametrize("box", [32, 25, 33])
+@pytest.mark.parametrize("box", [32, 33, 41])
 def test_slices_of_the_map_are_the_images_it_was_made_of(box):
     rng = np.random.default_rng(box)
     poses = random_poses(500, rng, shift_px=0)
@@ -48,7 +48,7 @@ def test_slices_of_the_map_are_the_images_it_was_made_of(box):
     projector = BackProjector(box, threads=1)
     projector.insert(images_to_half_plane(images), None, poses.rotations)
     others = random_poses(20, rng, shift_px=0)
-    found = Projector(projector.reconstruct()).slices(others.rotations).numpy()
+    found = Projector(projector.reconstruct(gridding=False)).slices(others.rotations).numpy()
     exact = torch.from_numpy(project_balls(shown_positions_px(box), others, box))
     expected = images_to_half_plane(exact).numpy()
     rows = np.fft.fftfreq(box, 1 / box)
@@ -56,7 +56,7 @@ def test_slices_of_the_map_are_the_images_it_was_made_of(box):
     seen = (radius > 2) & (radius < 0.4 * box)  # maps have no mean of their own
     for one, other in zip(found[:, seen], expected[:, seen], strict=True):
         correlation = (one * other.conj()).real.sum()
-        assert correlation / np.linalg.norm(one) / np.linalg.norm(other) > 0.993
+        assert correlation / np.linalg.norm(one) / np.linalg.norm(other) > 0.994
 
 
 @pytest.mark.parametrize("box", [33, 41])
