@@ -18,6 +18,8 @@ class BatchAugmentation:
     Parameters
     ----------
     recipe : ranges of its own, or the name or path of an augmentation recipe
+    noise_deviation : of the background of the training images, which the latter's strengths are
+        in units of
 
     Raises
     ------
@@ -25,8 +27,9 @@ class BatchAugmentation:
         If the augmentation recipe does not exist or is wrong.
     """
 
-    def __init__(self, recipe: AugmentationRecipe) -> None:
+    def __init__(self, recipe: AugmentationRecipe, noise_deviation: float = 1.0) -> None:
         self.recipe = recipe
+        self._noise_deviation = noise_deviation
         self._augmenter: Augmenter | None = None
         if recipe.recipe is not None:
             self._augmenter = Augmenter(recipe.recipe, oversampling=_OVERSAMPLING)
@@ -48,7 +51,11 @@ class BatchAugmentation:
         """
         if self._augmenter is not None:
             changed, turned, _ = self._augmenter.augment(
-                images, rotations, generator=generator, images_seen=images_seen
+                images,
+                rotations,
+                generator=generator,
+                images_seen=images_seen,
+                noise_deviation=self._noise_deviation,
             )
             return changed, turned
         move = draw_moves(len(images), self.recipe, generator)

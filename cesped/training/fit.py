@@ -164,7 +164,8 @@ class _Run:
         from .quiet_lightning import make_trainer
 
         recipe, data = self.recipe, self.recipe.data
-        module = PoseModule(self.model, recipe, self.total_steps)
+        deviation = self.particles.noise_deviation
+        module = PoseModule(self.model, recipe, self.total_steps, deviation)
         halves = Schedule.parse(recipe.optimizer.schedule) is Schedule.PLATEAU
 
         def keep_best(row: HistoryRow) -> None:

@@ -27,14 +27,21 @@ class PoseModule(pl.LightningModule):
     model : the network, changed in place
     recipe : of the run
     total_steps : optimizer steps of the whole run
+    noise_deviation : of the background of the training images
     """
 
-    def __init__(self, model: PoseModel, recipe: TrainingRecipe, total_steps: int) -> None:
+    def __init__(
+        self,
+        model: PoseModel,
+        recipe: TrainingRecipe,
+        total_steps: int,
+        noise_deviation: float = 1.0,
+    ) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.total_steps = total_steps
-        self.augmentation = BatchAugmentation(recipe.augmentation)
+        self.augmentation = BatchAugmentation(recipe.augmentation, noise_deviation)
         self.group = point_group(model.symmetry)
         self.average = WeightAverage(model) if recipe.trainer.average_decay else None
         # part of the state: what a plateau has made of the rate survives a restart

@@ -88,6 +88,11 @@ class PreparedParticles:
         """Pixels of a prepared image."""
         return self._preprocessor.image_size
 
+    @property
+    def noise_deviation(self) -> float:
+        """Deviation of the background of a prepared image, if it was normalised."""
+        return self._preprocessor.noise_deviation
+
     def load(self, progress: Progress = SILENT, what: str = "Preparing images") -> None:
         """Prepare all images now and keep them, if they fit in memory."""
         if self._images is not None or not self.fits_in_memory:

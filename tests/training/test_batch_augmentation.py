@@ -85,6 +85,20 @@ def test_the_same_generator_draws_the_same_moves(name):
     assert torch.equal(first[1], second[1])
 
 
+def test_noise_of_a_recipe_is_as_strong_as_that_of_the_images(tmp_path):
+    path = tmp_path / "noise.yaml"
+    path.write_text("operations: {randomGaussNoise: {p: 1, kwargs: {scale: 1}}}")
+    images, poses = torch.zeros(40, 1, 16, 16), torch.eye(3).expand(40, 3, 3)
+    full, half = (
+        BatchAugmentation(AugmentationRecipe(recipe=str(path)), deviation)(
+            images, poses, torch.Generator().manual_seed(0)
+        )[0]
+        for deviation in (1.0, 0.5)
+    )
+    assert float(full.std()) == pytest.approx(1 / np.sqrt(3), rel=0.2)
+    assert torch.allclose(half, full / 2, atol=1e-6)
+
+
 def test_limits_are_kept():
     recipe = AugmentationRecipe(max_turn_deg=20.0, max_shift_px=0.0, opposite_views=False)
     move = draw_moves(200, recipe, torch.Generator().manual_seed(0))

@@ -112,6 +112,7 @@ class Augmenter:
         origins_px: Tensor | None = None,
         generator: torch.Generator | None = None,
         images_seen: int | None = None,
+        noise_deviation: float = 1.0,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return changed images with their rotations and origins; those given stay as they are.
 
@@ -123,6 +124,7 @@ class Augmenter:
         generator : source of all that is drawn; that of the augmenter when None. One on the CPU
             draws the same for every device.
         images_seen : what schedules go by; the augmenter's own count when None
+        noise_deviation : of the background of these images: `Preprocessor.noise_deviation`
 
         Returns
         -------
@@ -139,7 +141,7 @@ class Augmenter:
         source = generator or self._own_generator()
         move, rounds, seen = self._draw(len(images), images.shape[-1], source, images_seen)
         moved = move_images(images, move, oversampling=self.oversampling)
-        self._change_greys(moved, 1.0, rounds, seen, source)
+        self._change_greys(moved, noise_deviation, rounds, seen, source)
         turned = move.apply_to_rotations(_numbers(rotations))
         origins = move.apply_to_origins_px(_numbers(origins_px))
         return moved, _like(turned, rotations), _like(origins, origins_px)
@@ -184,8 +186,8 @@ class Augmenter:
             magnification=magnification,
             oversampling=self.oversampling,
         )
-        noise_deviation = min(1.0, magnification)  # averaging pixels averages noise
-        self._change_greys(moved[:, None], noise_deviation, rounds, seen, source)
+        deviation = preprocessor.noise_deviation
+        self._change_greys(moved[:, None], deviation, rounds, seen, source)
         turned = move.apply_to_rotations(_numbers(rotations))
         origins = move.apply_to_origins_px(magnification * _numbers(origins_raw_px))
         return AugmentedBatch(
