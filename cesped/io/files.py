@@ -9,7 +9,8 @@ from pathlib import Path
 from ..errors import DiskFullError, UnwritableError
 from .leftovers import new_locked_file, new_locked_folder, remove
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: Error numbers of a disk or quota that is exhausted.
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LONGEST_NAME = 80  # bytes of a name that go into the temporary one, which may be longer
 _LONGEST_SUFFIX = 16
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
@@ -173,7 +174,7 @@ def _full_disk_named(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL or isinstance(error, DiskFullError):
+        if error.errno not in FULL_DISK or isinstance(error, DiskFullError):
             raise
         raise DiskFullError(
             error.errno,
@@ -187,7 +188,7 @@ def _refusal_named(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL or isinstance(error, UnwritableError):
+        if error.errno in FULL_DISK or isinstance(error, UnwritableError):
             raise
         raise UnwritableError(
             error.errno, f"{target} cannot be written: {error.strerror}; name another place"
