@@ -320,3 +320,22 @@ def _check_ranges(recipe: TrainingRecipe, where: str) -> None:
         raise OptionError(
             f"{where}: trainer.average_decay is {recipe.trainer.average_decay}; use 0 up to 1"
         )
+    _check_augmentation(recipe.augmentation, where)
+
+
+def _check_augmentation(augmentation: AugmentationRecipe, where: str) -> None:
+    if augmentation.recipe is None:
+        return
+    from ..data.augmentation.recipe import load_plan
+
+    alone = AugmentationRecipe(recipe=augmentation.recipe)
+    for field in dataclasses.fields(augmentation):
+        if getattr(augmentation, field.name) != getattr(alone, field.name):
+            raise OptionError(
+                f"{where}: augmentation.{field.name} has no effect beside augmentation.recipe, "
+                f"{augmentation.recipe}; leave it out, or set augmentation.recipe to none"
+            )
+    try:
+        load_plan(augmentation.recipe)
+    except OptionError as error:
+        raise OptionError(f"{where}: augmentation.recipe: {error}") from error

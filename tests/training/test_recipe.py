@@ -109,3 +109,13 @@ def test_cosine_warms_up_and_ends_at_zero():
 )
 def test_options_of_a_model_are_words_as_in_a_file(word, value):
     assert load_recipe("paper", {"model.weights": word}).model.options["weights"] == value
+
+
+def test_an_augmentation_recipe_stands_alone():
+    assert load_recipe("demo", {"augmentation.recipe": "paper", "augmentation.max_shift_px": 0})
+    with pytest.raises(OptionError, match=r"augmentation\.max_shift_px has no effect beside"):
+        load_recipe("demo", {"augmentation.recipe": "paper"})
+    with pytest.raises(OptionError, match=r"augmentation\.recipe: there is no augmentation recipe"):
+        load_recipe("paper", {"augmentation.recipe": "papre"})
+    own = load_recipe("paper", {"augmentation.recipe": "none", "augmentation.noise_std": "0.1"})
+    assert (own.augmentation.recipe, own.augmentation.noise_std) == (None, 0.1)
