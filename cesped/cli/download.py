@@ -26,7 +26,7 @@ def download(
     ] = False,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
-    """Fetch what is missing of a published entry, and check all of it.
+    """Fetch what is missing of a published entry.
 
     Interrupted at any moment, the same command goes on from there. Every file is checked against
     the MD5 of its record. Chunks of a stack (particles_0.mrcs.chunk_0, ...) that you copied into
@@ -73,9 +73,10 @@ def verify(
     ] = False,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
-    """Check the files of an entry that are here, and say what could not be checked.
+    """Check the files of an entry that are here.
 
-    Nothing is downloaded but the list of checksums, if it was not kept. Without a network, star
+    Nothing is downloaded but the list of checksums, if it was not kept. What could not be checked
+    is said. Without a network, star
     file, stack and both halves are still compared with each other. A published half whose every
     file is right is marked as complete: it then opens like a downloaded one.
 

@@ -72,6 +72,8 @@ def fetch_half(
     paths = HalfPaths(entry, half, store.benchmark_dir)
     if not paths.is_complete:
         _fetch(entry, half, store, paths, progress, patience or Patience(), force)
+    else:
+        _tidy_up(paths)
     return store.locate(entry.name, half)
 
 
@@ -111,10 +113,9 @@ def fetch_mask(
     title = f"fetching the mask of {entry.name}"
     with exclusive_lock(paths.mask_lock, progress, title):
         if paths.mask.exists():
-            return
+            return  # whoever completes the half tidies up
         assembly = Assembly(paths.mask, [ask_mask(entry, paths, patience, progress)])
         _deliver([assembly], f"{entry.name} mask", patience, progress)
-        assembly.forget_journal()
 
 
 def _fetch(
@@ -130,7 +131,7 @@ def _fetch(
     title = f"fetching {entry.name} half {half}"
     bytes_done = functools.partial(length_of, partial_path(paths.stack))
     with exclusive_lock(paths.lock, progress, title, bytes_done):
-        if paths.is_complete:  # the other process has done it
+        if paths.is_complete:  # another process has done it
             return
         if entry.images_of is not None:
             fetch_half(
@@ -149,8 +150,21 @@ def _fetch(
         fetch_mask(entry, paths, progress, patience)
         check_half(entry, half, store)
         paths.mark_complete()
-        for assembly in assemblies:
-            assembly.forget_journal()
+        _forget_journals(paths)
+
+
+def _tidy_up(paths: HalfPaths) -> None:
+    """Remove what a process left that was killed after it had completed the half."""
+    _forget_journals(paths)
+    for lock in (paths.lock, paths.mask_lock):
+        if lock.exists():
+            with exclusive_lock(lock):
+                pass  # its end removes the file
+
+
+def _forget_journals(paths: HalfPaths) -> None:
+    for path in (paths.star, paths.info, paths.stack, paths.mask):
+        Assembly(path, []).forget_journal()
 
 
 def _refuse_foreign(paths: HalfPaths, files: HalfFiles, force: bool) -> None:

@@ -39,7 +39,7 @@ class RemoteFile:
     size_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         if self.size_bytes is not None and not 0 <= self.size_bytes < _LARGEST:
             raise RecordError(f"{self.name} is said to have {self.size_bytes} bytes")
 
@@ -158,7 +158,7 @@ def record_from_answer(
             raise RecordError(f"file {position} of {source} has no name (key or filename)")
         if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
             raise RecordError(f"{source} states no size of {name!r} but {size!r}")
-        _check_name(name)
+        check_name(name)
         md5 = md5_digits(listed.get("checksum"), f"{name!r} in {source}")
         files.append(RemoteFile(name, url_of(name), md5, size))
     return Record(number, tuple(files))
@@ -214,7 +214,14 @@ def with_known_sizes(files: Iterable[RemoteFile], known: Record | None) -> list[
     ]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a file name that is none, or could lead out of a folder.
+
+    Raises
+    ------
+    RecordError
+        If it holds a separator or what cannot be printed, or is empty, too long, `.` or `..`.
+    """
     unsafe = not name or name in (".", "..") or any(c in "/\\" or not c.isprintable() for c in name)
     if unsafe or len(name.encode()) > 255:
         raise RecordError(

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cesped.data.download.record import Record, RemoteFile, md5_digits
+from cesped.data.download.record import Record, RemoteFile, check_name, md5_digits
 from cesped.errors import DownloadError, ProgramNotFoundError, RecordError, ServerBusyError
 
 _HOST = "zenodo.org"
@@ -93,6 +93,7 @@ def _record(number: int, checksums: list[str], urls: list[str]) -> Record:
         digits, separator, name = line.partition("  ")
         if not separator:
             raise RecordError(f"record {number}: zenodo-get lists a checksum as {line!r}")
+        check_name(name)
         by_name[name] = md5_digits(digits, f"{name!r} in record {number}")
     if len(by_name) != len(checksums) or len(urls) != len(checksums):
         raise RecordError(

@@ -198,7 +198,8 @@ def running(server):
     try:
         yield server
     finally:
-        server.stopped.set()
+        if hasattr(server, "stopped"):
+            server.stopped.set()
         server.shutdown()
         server.server_close()
         thread.join()
