@@ -44,21 +44,29 @@ class ImageSource:
         rows = np.asarray(indices, dtype=np.int64).reshape(-1)
         size = self.table.image_size
         images = np.empty((len(rows), size, size), dtype=np.float32) if out is None else out
-        files = self.table.stack_index[rows]
-        changes = np.flatnonzero(files[1:] != files[:-1]) + 1  # where another file begins
-        for start, stop in zip([0, *changes], [*changes, len(rows)], strict=True):
-            if stop > start:
-                self._read_from(int(files[start]), rows[start:stop], images[start:stop])
+        self.read_unchecked(rows, images)
         self._check(images, rows)
         return images
 
-    def _read_from(self, file: int, rows: NDArray[np.int64], images: NDArray[np.float32]) -> None:
+    def read_unchecked(self, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """Fill `out` with the images of `rows` as `read` does, without looking at the pixels."""
+        files = self.table.stack_index[rows].tolist()
+        sections = self.table.section[rows].tolist()
+        start = 0
+        for place in range(1, len(files) + 1):
+            if place == len(files) or files[place] != files[start]:
+                self._read_from(files[start], rows[start], sections[start:place], out[start:place])
+                start = place
+
+    def _read_from(
+        self, file: int, row: int, sections: list[int], out: NDArray[np.float32]
+    ) -> None:
         path = self.table.stacks[file]
         try:
-            self._reader.read(path, self.table.section[rows], images)
+            self._reader.read(path, sections, out)
         except FileNotFoundError as error:
             raise MissingImageError(
-                f"{self.table.describe_row(int(rows[0]))}: {path} cannot be read: {error}"
+                f"{self.table.describe_row(int(row))}: {path} cannot be read: {error}"
             ) from error
 
     def _check(self, images: NDArray[np.float32], rows: NDArray[np.int64]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from cesped.data.images import ImageSource
 from cesped.data.preprocessing import PreprocessingOptions, Preprocessor
 from cesped.data.table import ParticleTable
+from cesped.errors import ImageValueError
 from cesped.vocabulary import CtfCorrection
 
 
@@ -98,23 +99,29 @@ class ParticleImages:
         step = self.preprocessor.chunk_images()
         # numpy asks for large pages, which torch does not
         prepared = torch.from_numpy(np.empty((len(chosen), size, size), np.float32))
-        self.preprocessor.prepare_into(
-            prepared,
-            self._reader(chosen, step),
-            step,
-            None if self.table.ctf is None else self.table.ctf.select(chosen),
-            self.table.pixel_size_angst[chosen],
-            lambda place: self.table.describe_row(int(chosen[place])),
-            resample=resample,
-        )
+        try:
+            self.preprocessor.prepare_into(
+                prepared,
+                self._reader(chosen, step),
+                step,
+                None if self.table.ctf is None else self.table.ctf.select(chosen),
+                self.table.pixel_size_angst[chosen],
+                lambda place: self.table.describe_row(int(chosen[place])),
+                resample=resample,
+            )
+        except ImageValueError:
+            self._source.read(chosen)  # says more exactly what is wrong with an image
+            raise
         return prepared
 
     def _reader(self, rows: NDArray[np.int64], step: int) -> Callable[[slice], Tensor]:
         box = self.preprocessor.box
         memory = np.empty((min(step, len(rows)), box, box), np.float32)
+        images = torch.from_numpy(memory)
 
         def read(part: slice) -> Tensor:
             wanted = rows[part]
-            return torch.from_numpy(self._source.read(wanted, memory[: len(wanted)]))
+            self._source.read_unchecked(wanted, memory[: len(wanted)])
+            return images[: len(wanted)]
 
         return read

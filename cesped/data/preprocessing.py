@@ -16,13 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cesped.errors import ImageValueError, MetadataError, OptionError
-from cesped.physics.background import Background
+from cesped.physics.background import Background, normalised_centre
 from cesped.physics.ctf import CtfParameters, phase_coefficients
 from cesped.physics.ctf_correction import (
     WIENER_CONSTANT,
     check_wiener_constant,
     correct_half_planes,
 )
+from cesped.physics.fourier import corner_half_plane_to_images, images_to_corner_half_plane
 from cesped.physics.resampling import crop_centre, resize_band_limited
 from cesped.vocabulary import CtfCorrection, Normalization
 
@@ -34,7 +35,7 @@ SMALLEST_IMAGE_PX = 4
 _FLATTEST_BACKGROUND = 1e-6
 # Pixels prepared at a time: on a CPU what its nearest caches hold from the first step to the last,
 # elsewhere what is worth a launch.
-_CHUNK_PX = 1 << 16
+_CHUNK_PX = 1 << 17
 _DEVICE_CHUNK_PX = 1 << 25
 
 Describe = Callable[[int], str]
@@ -113,6 +114,11 @@ class Preprocessor:
     def magnification(self) -> float:
         """Pixels of the result per pixel of the raw image."""
         return self.image_size / self.cropped_size
+
+    @property
+    def noise_deviation(self) -> float:
+        """Deviation of white noise of deviation 1 after resizing: averaging pixels averages it."""
+        return min(1.0, self.magnification)
 
     def pixel_size_after(self, pixel_size_angst: ArrayLike) -> NDArray[np.float64]:
         """Return the pixel size [angstrom] of the result for that of the raw image."""
@@ -241,14 +247,17 @@ class Preprocessor:
     ) -> Tensor:
         """Return the central `size` pixels of the images, corrected and normalised."""
         spread = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
-        _refuse(~(spread > 0), describe, "has NaN pixels or is constant; remove the particle")
+        _refuse(
+            ~((spread > 0) & (spread < torch.inf)),
+            describe,
+            "has NaN or infinite pixels or is constant; remove the particle",
+        )
         if coefficients is not None:
             images = self._correct_ctf(images, coefficients)
-        window = crop_centre(images, size)
         if self.options.normalization is Normalization.NONE:
-            return window
+            return crop_centre(images, size)
         if self._background is None:
-            return window - images.mean(dim=(-2, -1), keepdim=True)
+            return crop_centre(images, size) - images.mean(dim=(-2, -1), keepdim=True)
         mean, deviation = self._background.statistics(images)
         _refuse(
             ~(deviation > _FLATTEST_BACKGROUND * spread),
@@ -256,20 +265,16 @@ class Preprocessor:
             "is constant outside the inscribed circle, so its noise cannot be measured; switch "
             "the per-image normalisation off",
         )
-        return (window - mean[:, None, None]).mul_(1 / deviation[:, None, None])
+        return normalised_centre(images, mean, deviation, size)
 
     def _correct_ctf(self, images: Tensor, coefficients: NDArray[np.float64]) -> Tensor:
-        # A CTF is symmetric, so that it does not matter which pixel the transforms refer to.
-        half_planes = correct_half_planes(
-            torch.fft.rfft2(images),
+        corrected = correct_half_planes(
+            images_to_corner_half_plane(images),
             coefficients,
             self.options.ctf_correction,
             self.options.wiener_constant,
         )
-        # Two steps take half the time of irfft2, which makes copies between them.
-        lines = torch.fft.ifft(half_planes, dim=-2)
-        corrected: Tensor = torch.fft.irfft(lines, n=self.box, dim=-1)
-        return corrected
+        return corner_half_plane_to_images(corrected)
 
 
 def _refuse(bad: Tensor, describe: Describe, reason: str) -> None:

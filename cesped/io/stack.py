@@ -100,7 +100,7 @@ class StackReader:
         """
         stack = self._opened(Path(path))
         info = stack.info
-        wanted = np.atleast_1d(np.asarray(sections, dtype=np.int64)).tolist()
+        wanted = np.asarray(sections, dtype=np.int64).reshape(-1).tolist()
         for section in wanted:
             if not 0 <= section < info.n_images:
                 raise MissingImageError(

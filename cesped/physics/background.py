@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .grey_kernel import background_statistics
+from .grey_kernel import background_statistics, normalise_window
 from .masks import corner_background, spherical_background
+from .resampling import crop_centre
 
 
 class Background:
@@ -55,3 +56,26 @@ class Background:
             return mean, deviation
         pixels = images[:, torch.from_numpy(self.mask).to(images.device)]
         return pixels.mean(dim=-1), pixels.std(dim=-1)
+
+
+def normalised_centre(images: Tensor, mean: Tensor, deviation: Tensor, size: int) -> Tensor:
+    """Return the central `size` pixels of images, less `mean` and divided by `deviation`.
+
+    Parameters
+    ----------
+    images : `(B, n, n)` float tensor on any device
+    mean, deviation : `(B,)`
+    size : see `cesped.physics.resampling.crop_centre`
+
+    Returns
+    -------
+    `(B, size, size)` tensor of the same type
+    """
+    if images.dtype is torch.float32 and images.device.type == "cpu":
+        out = torch.empty((len(images), size, size))
+        start = images.shape[-1] // 2 - size // 2
+        pixels = images.contiguous().numpy()
+        normalise_window(pixels, mean.numpy(), deviation.numpy(), start, out.numpy())
+        return out
+    factor = 1 / deviation
+    return (crop_centre(images, size) - mean[:, None, None]) * factor[:, None, None]

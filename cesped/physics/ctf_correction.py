@@ -14,6 +14,9 @@ from .threads import run_in_chunks
 #: Noise power over signal power that a Wiener filter assumes at every frequency.
 WIENER_CONSTANT = 0.1
 
+#: Fewer Fourier samples than this are not worth waking a second thread for.
+_SAMPLES_WORTH_THREADS = 1_000_000
+
 
 def correct_ctf(
     half_planes: Tensor,
@@ -63,7 +66,8 @@ def correct_half_planes(
 
     Parameters
     ----------
-    half_planes : `(B, n, n // 2 + 1)` complex tensor
+    half_planes : `(B, n, n // 2 + 1)` complex tensor; fastest with contiguous columns, as
+        `images_to_corner_half_plane` makes them
     coefficients : `(B, 7)` of `cesped.physics.ctf.phase_coefficients`
     correction, wiener_constant : as in `correct_ctf`
 
@@ -84,13 +88,13 @@ def correct_half_planes(
         ctf = evaluate_ctf(coefficients, n, real, half_planes.device)
         return correct_ctf(half_planes, ctf, correction, wiener_constant)
     if half_planes.dtype is torch.complex64 and half_planes.device.type == "cpu":
-        flipped = half_planes.contiguous()
-        bits = flipped.numpy().view(np.uint64)
-        threads = 1 if bits.size < 300_000 else None
+        columns = half_planes.transpose(-1, -2).contiguous()
+        bits = columns.numpy().view(np.uint64)
+        threads = 1 if bits.size < _SAMPLES_WORTH_THREADS else None
         run_in_chunks(
             lambda start, stop: flip_phases(coefficients, start, stop, n, bits), len(bits), threads
         )
-        return flipped
+        return columns.transpose(-1, -2)
     negative = negative_transfer(coefficients, n, half_planes.device)
     return torch.where(negative, -half_planes, half_planes)
 

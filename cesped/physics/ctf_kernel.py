@@ -60,7 +60,7 @@ def fill_ctf(
 
 @njit(nogil=True, cache=True)
 def flip_phases(
-    coefficients: np.ndarray, start: int, stop: int, n: int, half_planes: np.ndarray
+    coefficients: np.ndarray, start: int, stop: int, n: int, columns: np.ndarray
 ) -> None:  # pragma: no cover - compiled
     """Turn the sign of the samples of images `start` to `stop` whose CTF is negative.
 
@@ -70,22 +70,25 @@ def flip_phases(
     Parameters
     ----------
     coefficients : `(B, 7)` float64, as in `fill_ctf`
-    half_planes : `(B, n, n // 2 + 1)` complex64 seen as uint64: two numbers, two sign bits
+    columns : `(B, n // 2 + 1, n)`: columns of half planes, complex64 seen as uint64, which is two
+        numbers and two sign bits
     """
     both_signs = np.uint64(0x8000000080000000)
     none = np.uint64(0)
+    rows = np.empty(n)
+    for row in range(n):
+        rows[row] = row if row < n - n // 2 else row - n
     for image in range(start, stop):
         xx, xy, yy, quartic, constant, scale, _ = coefficients[image]
         turned = both_signs if scale < 0 else none
-        for row in range(n):
-            ky = np.float64(row if row < n - n // 2 else row - n)
-            ky2 = ky * ky
-            row_constant = constant + yy * ky2
-            row_linear = xy * ky
-            line = half_planes[image, row]
-            for column in range(n // 2 + 1):
-                kx = np.float64(column)
-                k2 = kx * kx + ky2
-                turns = row_constant + kx * (row_linear + xx * kx) + quartic * k2 * k2
+        for column in range(n // 2 + 1):
+            kx = np.float64(column)
+            kx2 = kx * kx
+            line = columns[image, column]
+            for row in range(n):
+                ky = rows[row]
+                ky2 = ky * ky
+                k2 = kx2 + ky2
+                turns = (constant + yy * ky2) + kx * (xy * ky + xx * kx) + quartic * k2 * k2
                 turns -= (turns + _ROUNDER) - _ROUNDER
-                line[column] ^= (both_signs if turns < 0 else none) ^ turned
+                line[row] ^= (both_signs if turns < 0 else none) ^ turned

@@ -8,8 +8,11 @@ refer to the origin pixel, so a point at the origin has a constant, real transfo
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from .half_plane_kernel import columns_to_rows
 
 
 def images_to_half_plane(images: Tensor) -> Tensor:
@@ -41,6 +44,72 @@ def half_plane_to_images(half_planes: Tensor) -> Tensor:
     n = half_planes.shape[-2]
     images: Tensor = torch.fft.fftshift(torch.fft.irfft2(half_planes, s=(n, n)), dim=(-2, -1))
     return images
+
+
+def images_to_corner_half_plane(images: Tensor, norm: str = "backward") -> Tensor:
+    """Return transforms that refer to the first pixel, where shifting to the centre is not needed.
+
+    The CTF for example is symmetric: it acts on these as it does on those of
+    `images_to_half_plane`.
+
+    Parameters
+    ----------
+    images : `(..., n, n)` real tensor
+    norm : where the transforms are divided by the number of pixels, as `torch.fft` names it
+
+    Returns
+    -------
+    `(..., n, n // 2 + 1)` complex tensor whose *columns* are contiguous in memory: the second
+    transform leaves them so, and the first one of the way back wants them so
+    """
+    columns = torch.fft.fft(torch.fft.rfft(images, dim=-1, norm=norm), dim=-2, norm=norm)
+    half_planes: Tensor = columns.transpose(-1, -2).contiguous().transpose(-1, -2)
+    return half_planes
+
+
+def corner_half_plane_to_images(half_planes: Tensor, norm: str = "backward") -> Tensor:
+    """Return the real images of half planes: the inverse of `images_to_corner_half_plane`.
+
+    Parameters
+    ----------
+    half_planes : `(..., n, m)` complex tensor; where m is less than n // 2 + 1, the columns that
+        are not there are zero
+    norm : as in `images_to_corner_half_plane`
+
+    Returns
+    -------
+    `(..., n, n)` real tensor
+
+    Notes
+    -----
+    Of the Nyquist column of even `n` the Hermitian part counts: it is the mean of what belongs to
+    +kx and to -kx.
+    """
+    n = half_planes.shape[-2]
+    lines = torch.fft.ifft(half_planes, dim=-2, norm=norm)
+    rows = _widened_rows(lines, n // 2 + 1)
+    if n % 2 == 0:
+        rows[..., -1].imag.zero_()
+    images: Tensor = torch.fft.irfft(rows, n=n, dim=-1, norm=norm)
+    return images
+
+
+def _widened_rows(lines: Tensor, width: int) -> Tensor:
+    """Return `(..., n, m)` with contiguous rows, and zeros up to `width` columns.
+
+    irfft would take what has contiguous columns apart in a copy of its own, three times as slowly.
+    """
+    *lead, n, n_given = lines.shape
+    rows = torch.empty((*lead, n, width), dtype=lines.dtype, device=lines.device)
+    if lines.dtype is torch.complex64 and lines.device.type == "cpu":
+        columns = lines.transpose(-1, -2).reshape(-1, n_given, n).contiguous()
+        columns_to_rows(
+            columns.numpy().view(np.uint64), rows.view(-1, n, width).numpy().view(np.uint64)
+        )
+    else:
+        rows[..., :n_given] = lines
+        rows[..., n_given:] = 0
+    return rows
 
 
 def volume_to_half_space(volume: Tensor) -> Tensor:

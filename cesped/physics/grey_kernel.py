@@ -50,3 +50,25 @@ def background_statistics(
             squares += float(part)
         out[0, image] = mean
         out[1, image] = np.sqrt(squares / (count - 1))
+
+
+@njit(nogil=True, cache=True)
+def normalise_window(
+    images: np.ndarray, mean: np.ndarray, deviation: np.ndarray, start: int, out: np.ndarray
+) -> None:  # pragma: no cover - compiled
+    """Write a window of images, less `mean` and divided by `deviation`.
+
+    Parameters
+    ----------
+    images : `(B, n, n)` float32
+    mean, deviation : `(B,)` float32
+    start : first row and column of the window
+    out : `(B, size, size)` float32
+    """
+    size = out.shape[1]
+    for image in range(len(images)):
+        offset, factor = mean[image], np.float32(1) / deviation[image]
+        for row in range(size):
+            source, target = images[image, start + row], out[image, row]
+            for column in range(size):
+                target[column] = (source[start + column] - offset) * factor

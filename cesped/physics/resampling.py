@@ -5,6 +5,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .fourier import corner_half_plane_to_images, images_to_corner_half_plane
+from .half_plane_kernel import resize_columns
+
 
 def crop_centre(images: Tensor, size: int) -> Tensor:
     """Return the central `size` pixels of `(..., n, n)` images; pixel n // 2 becomes size // 2."""
@@ -37,27 +40,26 @@ def resize_band_limited(images: Tensor, size: int) -> Tensor:
         return images
     centred = n % 2 == 0 and size % 2 == 0
     kept = min(n, size)
-    source = torch.fft.rfft2(images, norm="forward")[..., : kept // 2 + 1]
+    source = images_to_corner_half_plane(images, norm="forward")[..., : kept // 2 + 1]
     if not centred:
         source = source * _phases(n, kept, 1.0, source.dtype, source.device)
-    band = _rows_of_band(source, n, size, kept)
-    if kept % 2 == 0 and size > n:
-        band[..., -1] *= 0.5
+    band = _resized_band(source, size)
     if not centred:
         band = band * _phases(size, kept, -1.0, source.dtype, source.device)
-    # Columns beyond the band are zero: their transforms along y are left out.
-    lines = torch.fft.ifft(band, dim=-2, norm="forward")
-    if kept % 2 == 0 and size < n:
-        lines[..., -1].imag.zero_()  # the mean of the edges at +kx and -kx
-    resized: Tensor = torch.fft.irfft(lines, n=size, dim=-1, norm="forward")
-    return resized
+    return corner_half_plane_to_images(band, norm="forward")
 
 
-def _rows_of_band(source: Tensor, n: int, size: int, kept: int) -> Tensor:
-    """Return the rows of `source` (n of them) at their places among `size` rows."""
-    shape = (*source.shape[:-2], size, source.shape[-1])
+def _resized_band(source: Tensor, size: int) -> Tensor:
+    """Return `(..., n, m)` samples cut or padded along y to `size`, with contiguous columns."""
+    *lead, n, n_columns = source.shape
+    band = torch.empty((*lead, n_columns, size), dtype=source.dtype, device=source.device)
+    if source.dtype is torch.complex64 and source.device.type == "cpu":
+        columns = source.transpose(-1, -2).reshape(-1, n_columns, n).contiguous()
+        resize_columns(columns.numpy(), band.view(-1, n_columns, size).numpy())
+        return band.transpose(-1, -2)
+    band = band.transpose(-1, -2)
+    kept = min(n, size)
     n_positive, n_negative = (kept + 1) // 2, (kept - 1) // 2  # rows within the band's edge
-    band = torch.empty(shape, dtype=source.dtype, device=source.device)
     band[..., :n_positive, :] = source[..., :n_positive, :]
     band[..., n_positive : size - n_negative, :] = 0
     band[..., size - n_negative :, :] = source[..., n - n_negative :, :]
@@ -69,6 +71,7 @@ def _rows_of_band(source: Tensor, n: int, size: int, kept: int) -> Tensor:
     else:
         band[..., edge, :] = 0.5 * source[..., edge, :]
         band[..., size - edge, :] = band[..., edge, :]
+        band[..., edge] *= 0.5
     return band
 
 

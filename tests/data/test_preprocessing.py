@@ -136,11 +136,11 @@ def test_two_pixel_sizes_in_one_batch():
         assert float((both[row] - alone[0]).abs().max()) < 1e-9
 
 
-@pytest.mark.parametrize("value", [0.0, 7.5, float("nan")])
+@pytest.mark.parametrize("value", [0.0, 7.5, float("nan"), float("inf")])
 def test_constant_or_nan_image_is_named(value):
     images = torch.randn(3, 32, 32)
     images[1] = value
-    with pytest.raises(errors.ImageValueError, match="particle 1 has NaN pixels or is constant"):
+    with pytest.raises(errors.ImageValueError, match="particle 1 has NaN or infinite pixels or is constant"):
         plain(32, None)(images, None, 1.0, "particle {}".format)
 
 
