@@ -101,7 +101,7 @@ def warp_images(
         )
     if len(move) == 0:
         return images.new_zeros((0, size, size))
-    compiled = images.device.type == "cpu" and images.dtype == torch.float32
+    compiled = _kernel_takes(images)
     band = min(magnification, 1.0)
     filtered = band < 1 or oversampling > 1 or not compiled
     if filtered:  # on a grid of the result's pixels where these are larger
@@ -140,6 +140,10 @@ def lattice(
     corner = np.full((len(move), 2), -(size // 2)) - move.shift_px
     start = np.einsum("bij,bj->bi", inverse, corner) + n // 2
     return np.concatenate([inverse, start[:, :, None]], axis=2).reshape(-1, 6)
+
+
+def _kernel_takes(images: Tensor) -> bool:
+    return images.device.type == "cpu" and images.dtype == torch.float32
 
 
 def _margin(places: NDArray[np.float64], n: int, size: int) -> int:

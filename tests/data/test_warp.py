@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from cesped.data import warp
 from cesped.data.warp import lattice, move_images, warp_images
 from cesped.errors import GeometryError, OptionError
 from cesped.geometry.inplane import InPlaneMove
@@ -83,7 +84,8 @@ def test_images_without_the_edge_of_the_band_are_moved_as_their_fourier_series(
     ("n", "size", "magnification", "oversampling"),
     [(48, 48, 1.0, 1), (48, 64, 4 / 3, 1), (49, 30, 0.7, 1), (32, 32, 1.0, 2), (20, 11, 0.3, 2)],
 )
-def test_kernel_and_torch_give_the_same_numbers(n, size, magnification, oversampling):
+def test_kernel_and_torch_give_the_same_numbers(n, size, magnification, oversampling, monkeypatch):
+    """In float64, and in float32 as another device would compute."""
     rng = np.random.default_rng(7)
     images = torch.from_numpy(rng.normal(size=(5, n, n)).astype(np.float32))
     move = random_moves(5, rng)
@@ -91,6 +93,10 @@ def test_kernel_and_torch_give_the_same_numbers(n, size, magnification, oversamp
     compiled = warp_images(images, move, **options)
     in_torch = warp_images(images.double(), move, **options)
     assert torch.allclose(compiled.double(), in_torch, atol=1e-5)
+    monkeypatch.setattr(warp, "_kernel_takes", lambda images: False)
+    in_single = warp_images(images, move, **options)
+    assert in_single.dtype == torch.float32
+    assert torch.allclose(compiled, in_single, atol=1e-5)
 
 
 @pytest.mark.gpu
