@@ -73,6 +73,8 @@ def fetch_half(
     if not paths.is_complete:
         _fetch(entry, half, store, paths, progress, patience or Patience(), force)
     else:
+        if not paths.mask.exists():
+            fetch_mask(entry, paths, progress, patience)
         _tidy_up(paths)
     return store.locate(entry.name, half)
 

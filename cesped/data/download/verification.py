@@ -293,7 +293,7 @@ def _check_structure(
         stack = inspect_mrc(table.stacks[0])
         text = f"{len(table):,} particles in {stack.n_images:,} images of {table.image_size} px"
         report.note(Finding.RIGHT, f"{text}, {table.sampling_rate:.4g} Å/px, {half.symmetry}")
-        if (entry.name, 1 - halfset) in store.list():
+        if HalfPaths(entry, 1 - halfset, store.benchmark_dir).has_files:
             check_halves(table, half.symmetry, store.locate(entry.name, 1 - halfset))
             report.note(Finding.RIGHT, "belongs to the other half, and shares no image with it")
     except CespedError as error:
@@ -314,6 +314,8 @@ def _verify_mask(
     try:
         remote = kept_mask(entry, paths) or ask_mask(entry, paths, patience, progress)
         _check_file(report, paths.mask, remote, progress)
+        if report.is_wrong:
+            report.note(Finding.NOTE, "if it is not your own, remove it: a download fetches it")
     except (DownloadError, RecordError) as error:
         report.note(Finding.UNCHECKED, f"checksum: {error}")
     return report

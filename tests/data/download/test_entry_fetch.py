@@ -122,6 +122,15 @@ def test_a_mask_that_is_there_stays(server, published, benchmark_dir):
     assert server.sent_of("10280_mask") == 0
 
 
+def test_a_mask_that_was_removed_is_fetched_again(server, published, benchmark_dir):
+    fetch_half("10280", 0)
+    (benchmark_dir / "10280" / "mask.mrc").unlink()
+    ParticlesDataset("10280", 0)  # needs none
+    assert not (benchmark_dir / "10280" / "mask.mrc").exists()
+    assert main(["download", "10280", "-p", "0"]) == 0
+    assert same_files(benchmark_dir / "10280", published)
+
+
 def test_names_that_are_wrong_are_answered_with_the_nearest(benchmark_dir, capsys):
     for words in (["download", "EMPIAR-10280"], ["download", "1028"]):
         assert main(words) == 1
