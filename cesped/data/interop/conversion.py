@@ -83,7 +83,7 @@ def convert(
     CespedError
         Of the reader's kind, if an input is faulty.
     DiskFullError, UnwritableError
-        If the output cannot be written; nothing of it is left.
+        If an output cannot be written; each is there whole or not at all.
 
     Examples
     --------
