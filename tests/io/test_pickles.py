@@ -133,7 +133,7 @@ def test_a_refusal_names_what_was_asked_for(tmp_path):
     with pytest.raises(PickleFileError, match=r"asks for posix.mkdir, .*was not loaded"):
         read_pickle(path)
     path.write_bytes(b"(S'x'\nios\nmkdir\n.")
-    with pytest.raises(PickleFileError, match=r"instruction INST at byte [0-9]+ does more than hold"):
+    with pytest.raises(PickleFileError, match=r"instruction INST at byte .* than hold"):
         read_pickle(path)
     path.write_bytes(pickle.dumps(np.array([None, 1])))
     with pytest.raises(PickleFileError, match="Python objects"):
