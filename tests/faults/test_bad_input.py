@@ -168,7 +168,7 @@ IMAGE_FAULTS = {
     ),
     "box": (
         set_optics("rlnImageSize", 20),
-        r"row 1 of .*star, optics group 1 .*: rlnImageSize is 20, but .*mrcs holds images of 16 px; correct",
+        r"row 1 of .*star, optics group 1 .*: rlnImageSize is 20, but .*mrcs holds images of 16 px",
     ),
 }
 
