@@ -30,6 +30,7 @@ def predict_half(
     benchmark_dir: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
     device: str = "auto",
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Predict the poses of one half of an entry and write them as a star file.
 
@@ -46,6 +47,7 @@ def predict_half(
     benchmark_dir : folder of entries
     progress : told of every image
     device : `cpu`, `cuda`, or `auto` for a GPU where there is one
+    cache_dir : folder of prepared images, as recipes name it in `data.cache_dir`
 
     Raises
     ------
@@ -69,7 +71,10 @@ def predict_half(
         )
     check_may_predict(card, checkpoint, entry.target, entry.halfset, entry.symmetry)
     table = read_particle_table(entry.star_path, entry.root_dir, require_poses=False)
-    particles = PreparedParticles(table, preprocessing_from_dict(card.preprocessing))
+    particles = PreparedParticles(
+        table, preprocessing_from_dict(card.preprocessing), max_memory_gib=0, cache_dir=cache_dir
+    )
+    particles.load(progress)
     what = f"Predicting half {entry.halfset} of {entry.target}"
     prediction = predict_particles(model, particles, progress, what, device)
     poses, confidence = _to_poses(prediction)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ..data.conventions import read_particle_table
-from ..data.opening import open_entry
 from ..data.entry_checks import EntryHalf
+from ..data.opening import open_entry
 from ..data.table import ParticleTable
 from ..errors import CheckpointError, DivergedError, MetadataError
 from ..io.files import check_writable, write_text_atomic
@@ -132,7 +132,9 @@ class _Run:
             data.ctf_correction,
             data.apply_perImg_normalization,
         )
-        self.particles = PreparedParticles(table, self.preprocessing, data.max_memory_gib)
+        self.particles = PreparedParticles(
+            table, self.preprocessing, data.max_memory_gib, data.cache_dir
+        )
         self.train_rows, self.validation_rows = split_rows(
             len(table), data.train_share, data.split_seed
         )

@@ -1,13 +1,17 @@
 """Preprocessed images of particles, from memory where they fit and from disk where not."""
 
+import os
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.images import ImageSource
-from ..data.preprocessing import PreprocessingOptions, Preprocessor
+from ..data.particle_images import ParticleImages
+from ..data.prepared.card import options_from_dict, options_to_dict
+from ..data.prepared.folder import prepare_in_folder
+from ..data.prepared.reader import PreparedImages
+from ..data.preprocessing import PreprocessingOptions
 from ..data.table import ParticleTable
 from ..progress import SILENT, Progress
 from ..vocabulary import CtfCorrection, Normalization
@@ -42,22 +46,12 @@ def preprocessing_from_recipe(
 
 def preprocessing_to_dict(options: PreprocessingOptions) -> dict[str, Any]:
     """Return the options as plain values, for a checkpoint."""
-    return {
-        "image_size": options.image_size,
-        "normalization": str(options.normalization),
-        "ctf_correction": str(options.ctf_correction),
-        "crop_fraction": options.crop_fraction,
-    }
+    return options_to_dict(options)
 
 
 def preprocessing_from_dict(values: dict[str, Any]) -> PreprocessingOptions:
-    """Return the options that `preprocessing_to_dict` wrote down."""
-    return PreprocessingOptions(
-        image_size=values["image_size"],
-        normalization=Normalization.parse(values["normalization"]),
-        ctf_correction=CtfCorrection.parse(values["ctf_correction"]),
-        crop_fraction=values["crop_fraction"],
-    )
+    """Return the options that `preprocessing_to_dict` wrote down, here or in an older version."""
+    return options_from_dict(values)
 
 
 class PreparedParticles:
@@ -68,14 +62,22 @@ class PreparedParticles:
     table : the particles
     options : what is done to their images
     max_memory_gib : all images are kept after `load` if they need no more than this
+    cache_dir : folder where `load` keeps prepared images for the next run, if given; see
+        `cesped.data.prepared.folder`
     """
 
     def __init__(
-        self, table: ParticleTable, options: PreprocessingOptions, max_memory_gib: float = 4.0
+        self,
+        table: ParticleTable,
+        options: PreprocessingOptions,
+        max_memory_gib: float = 4.0,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.table = table
-        self._source = ImageSource(table)
-        self._preprocessor = Preprocessor(options, table.image_size)
+        self._source = ParticleImages(table, options)
+        self._preprocessor = self._source.preprocessor
+        self._cache_dir = cache_dir
+        self._stored: PreparedImages | None = None
         self._images: torch.Tensor | None = None
         size = self.image_size
         self.fits_in_memory = len(table) * size * size * 4 <= max_memory_gib * _GIB
@@ -94,7 +96,20 @@ class PreparedParticles:
         return self._preprocessor.noise_deviation
 
     def load(self, progress: Progress = SILENT, what: str = "Preparing images") -> None:
-        """Prepare all images now and keep them, if they fit in memory."""
+        """Prepare all images now, where there is a place to keep them: on disk, in memory.
+
+        Raises
+        ------
+        MissingImageError, ImageValueError, MetadataError
+            If an image cannot be read or used; names the row.
+        DiskFullError, UnwritableError
+            If they cannot be kept in `cache_dir`.
+        """
+        if self._cache_dir is not None and self._stored is None:
+            self._stored = prepare_in_folder(
+                self.table, self._cache_dir, self._preprocessor.options, progress=progress
+            )
+            what = f"Loading {self._stored.files.name}"
         if self._images is not None or not self.fits_in_memory:
             return
         size = self.image_size
@@ -119,12 +134,6 @@ class PreparedParticles:
         return self._prepare(rows)
 
     def _prepare(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        raw = torch.from_numpy(self._source.read(rows))
-        ctf = None if self.table.ctf is None else self.table.ctf.select(rows)
-        prepared = self._preprocessor(
-            raw,
-            ctf,
-            self.table.pixel_size_angst[rows],
-            lambda place: self.table.describe_row(int(rows[place])),
-        )
-        return prepared[:, None]
+        if self._stored is not None:
+            return self._stored.read(rows)[:, None]
+        return self._source.prepared(rows)[:, None]

@@ -36,6 +36,7 @@ class DataRecipe:
     split_seed : of that division
     num_data_workers : processes that read images; 0 reads in the training process
     max_memory_gib : preprocessed images are kept in memory if they need no more than this
+    cache_dir : folder where preprocessed images are kept for the next run; None keeps none
     """
 
     image_size: int = 256
@@ -47,6 +48,7 @@ class DataRecipe:
     split_seed: int = 113
     num_data_workers: int = 0
     max_memory_gib: float = 4.0
+    cache_dir: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +146,13 @@ class TrainingRecipe:
     trainer: TrainerRecipe = dataclasses.field(default_factory=TrainerRecipe)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested dictionaries, as a YAML file or a checkpoint holds them."""
-        return dataclasses.asdict(self)
+        """Return plain nested dictionaries, as a YAML file or a checkpoint holds them.
+
+        `data.cache_dir` is left out: it is a place on this machine, and changes no result.
+        """
+        values = dataclasses.asdict(self)
+        del values["data"]["cache_dir"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "recipe") -> "TrainingRecipe":

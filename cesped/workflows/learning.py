@@ -85,7 +85,15 @@ def train_and_predict(
             "checkpoint": sha256_of_file(checkpoint),
             "version": package_version(),
         },
-        lambda: predict_half(checkpoint, target, other, star, benchmark_dir, progress=progress),
+        lambda: predict_half(
+            checkpoint,
+            target,
+            other,
+            star,
+            benchmark_dir,
+            progress=progress,
+            cache_dir=recipe.data.cache_dir,
+        ),
     )
     return LearningOutcome(checkpoint, star)
 
