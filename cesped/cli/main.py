@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import CespedError
-from . import convert, demo, download, entries, learning, maps, published, scoring
+from . import convert, demo, doctor, download, entries, learning, maps, published, scoring
 from .command import Command, new_app
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
@@ -26,6 +26,7 @@ Start here:
   cesped list      the entries of the benchmark, and those on this machine
   cesped download  a published entry
   cesped add       make an entry of your own particles
+  cesped doctor    find out what is wrong with particles or poses
 """
 
 EPILOG = """
@@ -43,6 +44,7 @@ COMMANDS: tuple[Command, ...] = (
     *scoring.COMMANDS,
     *maps.COMMANDS,
     *convert.COMMANDS,
+    *doctor.COMMANDS,
 )
 
 

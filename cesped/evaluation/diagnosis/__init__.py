@@ -1,0 +1,1 @@
+"""What may be wrong with a set of particles and poses, found out from the images themselves."""

@@ -1,0 +1,251 @@
+"""From measured readings to findings in plain words."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cesped.evaluation.diagnosis.findings import (
+    CERTAIN_Z,
+    PREFERRED_Z,
+    RULED_OUT_Z,
+    Finding,
+    Score,
+    paired_z,
+)
+from cesped.evaluation.diagnosis.search import GIVEN, Reading, ReadingTest
+from cesped.evaluation.diagnosis.suspects import (
+    AS_GIVEN,
+    IGNORED,
+    SUSPECTS,
+    WHOLE_IMAGES,
+    Misreading,
+)
+from cesped.vocabulary import Health, Suspicion
+
+#: Right poses must promise at least this z, and this many times the agreement that was found above
+#: that of shuffled poses, before poses are called random instead of images too noisy.
+_EXPECTED_Z = 8.0
+_EXPECTED_EXCESS = 3.0
+
+#: Pixel sizes that differ by less are not called wrong: magnifications are often 1 or 2 % off.
+_PIXEL_TOLERANCE = 0.025
+
+
+def poses_finding(
+    test: ReadingTest, found: Reading, expected: float
+) -> tuple[Finding, dict[str, float]]:
+    """Return what is to be said of the orientations, and the figures that it rests on.
+
+    Parameters
+    ----------
+    test : the particles
+    found : the best reading of the file
+    expected : agreement that right poses would reach
+    """
+    shuffled = test.shuffled_agreement(found)
+    agreement = test.agreement(found)
+    above = paired_z(agreement, shuffled)
+    facts = {
+        "agreement_as_given": float(test.agreement(GIVEN).mean()),
+        "agreement_best": float(agreement.mean()),
+        "agreement_shuffled": float(shuffled.mean()),
+        "agreement_expected": expected,
+        "z_above_shuffled": above,
+        "share_better_than_shuffled": float(np.mean(agreement > shuffled)),
+    }
+    if above >= PREFERRED_Z:
+        return reading_finding(test, found, Suspicion.ORIENTATIONS, above), facts
+    scores = scores_of(test, found, Suspicion.ORIENTATIONS)
+    excess = expected - float(shuffled.mean())
+    error = float((agreement - shuffled).std(ddof=1)) * math.sqrt(2.0 / len(agreement))
+    promised = excess / max(error, 1e-12)
+    facts["z_expected"] = promised
+    figures = (
+        f"agreement {agreement.mean():.3f}, {shuffled.mean():.3f} with the orientations shuffled, "
+        f"and about {expected:.3f} expected of right ones"
+    )
+    observed = max(0.0, float((agreement - shuffled).mean()) + 2 * error)
+    if promised >= _EXPECTED_Z and excess >= _EXPECTED_EXCESS * observed:
+        statement = f"No reading of the orientations fits the images better than chance: {figures}."
+        remedy = (
+            "Check that the rows belong to the images (order, section numbers, the right stack), "
+            "and that the poses are those of the refinement"
+        )
+        return (
+            Finding(Suspicion.ORIENTATIONS, Health.FAULT, promised, statement, remedy, scores),
+            facts,
+        )
+    statement = (
+        f"The orientations can be neither confirmed nor refuted: {figures}. Take more particles"
+    )
+    return Finding(
+        Suspicion.ORIENTATIONS, Health.UNCLEAR, above, statement + ".", "", scores
+    ), facts
+
+
+def scores_of(test: ReadingTest, found: Reading, suspicion: Suspicion) -> tuple[Score, ...]:
+    """Return the scores of all options of one suspicion, the rest read as in `found`."""
+    given = found.with_option(suspicion, GIVEN.option(suspicion))
+    scores = []
+    for option in test.options(suspicion):
+        reading = found.with_option(suspicion, option)
+        z = math.nan if reading == given else test.z(reading, given)
+        name = _name(test, suspicion, option)
+        scores.append(Score(name, float(test.agreement(reading).mean()), z))
+    return tuple(scores)
+
+
+def reading_finding(
+    test: ReadingTest, found: Reading, suspicion: Suspicion, certainty_z: float = math.inf
+) -> Finding:
+    """Return what is to be said of one suspicion when the rest is read as in `found`.
+
+    Parameters
+    ----------
+    test : the particles
+    found : the best reading
+    suspicion : orientations, shifts, rows, symmetry or CTF
+    certainty_z : a finding of health is no surer than this
+    """
+    given = found.with_option(suspicion, GIVEN.option(suspicion))
+    scores = scores_of(test, found, suspicion)
+    if found != given:
+        wrong = _misreading(test, suspicion, found)
+        statement = f"{wrong.meaning[:1].upper()}{wrong.meaning[1:]}."
+        z = test.z(found, given)
+        return Finding(suspicion, Health.FAULT, z, statement, wrong.remedy, scores)
+    # readings that do the very same to these poses are no alternatives
+    others = [score for score in scores[1:] if score.z != 0.0]
+    if not others:
+        return Finding(suspicion, Health.UNCLEAR, 0.0, "There is nothing to compare.", "", scores)
+    left = [score.reading for score in others if score.z > -RULED_OUT_Z]
+    closest = min(certainty_z, *(-score.z for score in others))
+    if not left:
+        statement = f"Right as given: {_count(len(others))} ruled out."
+        return Finding(suspicion, Health.HEALTHY, closest, statement, "", scores)
+    return Finding(suspicion, Health.UNCLEAR, closest, _undecided(suspicion, left), "", scores)
+
+
+def pixel_finding(test: ReadingTest, found: Reading) -> Finding | None:
+    """Return what the CTF says of the pixel size; None without CTF.
+
+    Notes
+    -----
+    The best factor is the top of a parabola in its logarithm through the best factor tried and its
+    two neighbours.
+    """
+    options = [float(option) for option in test.options(Suspicion.PIXEL_SIZE)]
+    if len(options) < 2:
+        return None
+    scores = scores_of(test, found, Suspicion.PIXEL_SIZE)
+    given = found.with_option(Suspicion.PIXEL_SIZE, 1.0)
+    table = test.sample.particles.table
+    best = _peak(test, found)
+    if found.pixel_factor != 1.0 and abs(best - 1) > _PIXEL_TOLERANCE:
+        size = best * table.sampling_rate
+        statement = (
+            f"The rings of the CTF fit {size:.3g} A/px, {best:.3g} times the "
+            f"{table.sampling_rate:.4g} of the file: the pixel size is wrong, or the defocus "
+            f"(to be multiplied by {best**-2:.3g}), or the voltage."
+        )
+        remedy = "Correct the pixel size of the star file and the headers, or the defocus columns"
+        z = test.z(found, given)
+        return Finding(Suspicion.PIXEL_SIZE, Health.FAULT, z, statement, remedy, scores)
+    apart = {
+        float(option): test.z(given.with_option(Suspicion.PIXEL_SIZE, option), given)
+        for option in options
+        if option != 1.0
+    }
+    left = [option for option, z in apart.items() if z > -RULED_OUT_Z]
+    below = max((option for option in apart if option < 1 and option not in left), default=None)
+    above = min((option for option in apart if option > 1 and option not in left), default=None)
+    closest = min(-z for z in apart.values())
+    if below is None or above is None:
+        statement = "The images show too little of the CTF's rings to tell the pixel size."
+        return Finding(Suspicion.PIXEL_SIZE, Health.UNCLEAR, closest, statement, "", scores)
+    outside = min(-z for option, z in apart.items() if option <= below or option >= above)
+    statement = (
+        f"The rings of the CTF rule out less than {below:g} and more than {above:g} times the "
+        f"{table.sampling_rate:.4g} A/px of the file."
+    )
+    return Finding(Suspicion.PIXEL_SIZE, Health.HEALTHY, outside, statement, "", scores)
+
+
+def contrast_finding(z: float) -> Finding:
+    """Return what the sign of the density says; `z` is that of `sign_z`."""
+    suspicion = Suspicion.CONTRAST
+    if z >= PREFERRED_Z:
+        return Finding(suspicion, Health.HEALTHY, z, "Matter is bright, as it should be.")
+    if z <= -PREFERRED_Z:
+        statement = "The contrast is inverted: matter is dark."
+        return Finding(suspicion, Health.FAULT, -z, statement, "Multiply the images by -1")
+    statement = "Whether matter is bright or dark does not show."
+    return Finding(suspicion, Health.UNCLEAR, abs(z), statement)
+
+
+def certainty_words(z: float) -> str:
+    """Return `certain` or `likely` with the figure behind the word."""
+    return f"{'certain' if z >= CERTAIN_Z else 'likely'}, z {z:.1f}"
+
+
+def _undecided(suspicion: Suspicion, left: list[str]) -> str:
+    if suspicion is Suspicion.SHIFTS and IGNORED in left:
+        return "The shifts are too small to matter here: leaving them out fits as well."
+    return f"Not told apart from the file as given: {', '.join(left)}."
+
+
+def _count(number: int) -> str:
+    return "the other reading is" if number == 1 else f"all {number} other readings are"
+
+
+def _name(test: ReadingTest, suspicion: Suspicion, option: str | float) -> str:
+    if suspicion is Suspicion.PIXEL_SIZE:
+        return AS_GIVEN if option == 1.0 else f"x {option:g}"
+    if suspicion is Suspicion.SYMMETRY and option == AS_GIVEN:
+        return f"{AS_GIVEN} ({test.sample.symmetry})"
+    return str(option)
+
+
+def _misreading(test: ReadingTest, suspicion: Suspicion, found: Reading) -> Misreading:
+    option = str(found.option(suspicion))
+    whole = WHOLE_IMAGES.get((found.orientation, found.shifts))
+    if whole is not None:
+        meaning, remedy, astigmatism = whole
+        if suspicion is Suspicion.ORIENTATIONS:
+            return Misreading(option, meaning, remedy)
+        if suspicion is Suspicion.SHIFTS or (suspicion is Suspicion.CTF and option == astigmatism):
+            return Misreading(option, meaning, "")  # is put right with the images
+    if suspicion is not Suspicion.SYMMETRY:
+        return SUSPECTS[suspicion][option]
+    stated = test.sample.symmetry
+    if option == "C1":
+        return Misreading(
+            option,
+            f"the particles do not have the symmetry {stated} about these axes",
+            f"state C1, or turn the poses to where RELION puts the axes of {stated}",
+        )
+    return Misreading(
+        option,
+        f"the axes of symmetry lie elsewhere: the poses fit {option}",
+        f"state that group, or turn the poses to where RELION puts the axes of {stated}",
+    )
+
+
+def _peak(test: ReadingTest, found: Reading) -> float:
+    """Return the pixel-size factor of best agreement, between those that were tried."""
+    options = sorted(float(option) for option in test.options(Suspicion.PIXEL_SIZE))
+    values = [
+        float(test.agreement(found.with_option(Suspicion.PIXEL_SIZE, option)).mean())
+        for option in options
+    ]
+    top = int(np.argmax(values))
+    if top in (0, len(options) - 1):
+        return options[top]
+    around = slice(top - 1, top + 2)
+    logs = np.log(options[around])
+    curve, slope, _ = np.polyfit(logs - logs[1], values[around], 2)
+    if curve >= 0:
+        return options[top]
+    return float(np.exp(np.clip(logs[1] - slope / (2 * curve), logs[0], logs[2])))
