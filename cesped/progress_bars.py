@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: bars on a terminal or in a notebook, lines elsewhere."""
+"""What a person sees while work goes on: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 REPORT_INTERVAL_S = 30.0
 #: Off a terminal, a library call that takes less is not worth a line.
 _SHORT_S = 5.0
+_NOTEBOOK_INTERVAL_S = 0.5
 _BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -27,18 +28,15 @@ def make_progress(stream: TextIO | None = None) -> Progress:
 
 
 def library_progress() -> Progress:
-    """Return the watcher of a call that asked for none: bars for people, few lines for logs."""
-    if sys.stderr.isatty() or _in_notebook():
+    """Return the watcher of a call that asked for none: bars for people, few lines for logs.
+
+    In a notebook it is one line that is written over: bars would need ipywidgets there.
+    """
+    if sys.stderr.isatty():
         return BarProgress(sys.stderr)
+    if "ipykernel" in sys.modules:
+        return LineProgress(sys.stderr, interval_s=_NOTEBOOK_INTERVAL_S, writes_over=True)
     return LineProgress(sys.stderr, quiet_below_s=_SHORT_S)
-
-
-def _in_notebook() -> bool:
-    if "ipykernel" not in sys.modules:  # rich is slow to load, and asks no more than this
-        return False
-    from rich.console import Console
-
-    return Console(file=sys.stderr).is_jupyter
 
 
 def format_bytes(count: float) -> str:
@@ -46,7 +44,7 @@ def format_bytes(count: float) -> str:
 
     Examples
     --------
-    >>> format_bytes(512), format_bytes(30_450_000_000)
+    >>> format_bytes(512), format_bytes(30_500_000_000)
     ('512 bytes', '30.5 GB')
     """
     exponent = 0
@@ -78,11 +76,22 @@ class LineProgress:
     ----------
     stream : where to write
     quiet_below_s : a step that ended well in less than this is not mentioned [s]
+    interval_s : how often a step says how far it is [s]; REPORT_INTERVAL_S when None
+    writes_over : whether what is said of a step replaces what was said before
     """
 
-    def __init__(self, stream: TextIO, quiet_below_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        quiet_below_s: float = 0.0,
+        interval_s: float | None = None,
+        writes_over: bool = False,
+    ) -> None:
         self._stream = stream
         self._quiet_below_s = quiet_below_s
+        self._interval_s = REPORT_INTERVAL_S if interval_s is None else interval_s
+        self._writes_over = writes_over
+        self._width = 0
 
     @contextmanager
     def task(
@@ -96,7 +105,7 @@ class LineProgress:
             nonlocal done, last_report
             done += units
             now = time.monotonic()
-            if now - last_report >= REPORT_INTERVAL_S:
+            if now - last_report >= self._interval_s:
                 last_report = now
                 if in_bytes:
                     rate = (done - here_before) / max(now - started, 1e-9)
@@ -108,15 +117,21 @@ class LineProgress:
         try:
             yield advance
         except BaseException:
-            self._write(f"{description}: stopped after {time.monotonic() - started:.1f} s")
+            seconds = time.monotonic() - started
+            self._write(f"{description}: stopped after {seconds:.1f} s", is_last=True)
             raise
         seconds = time.monotonic() - started
         if seconds >= self._quiet_below_s:
             size = f"{format_bytes(done)} " if in_bytes else ""
-            self._write(f"{description}: {size}done in {seconds:.1f} s")
+            self._write(f"{description}: {size}done in {seconds:.1f} s", is_last=True)
 
-    def _write(self, line: str) -> None:
-        self._stream.write(line + "\n")
+    def _write(self, line: str, is_last: bool = False) -> None:
+        if self._writes_over:
+            blanks = " " * (self._width - len(line))  # over what was longer
+            self._stream.write("\r" + line + blanks + ("\n" if is_last else ""))
+            self._width = 0 if is_last else len(line)
+        else:
+            self._stream.write(line + "\n")
         self._stream.flush()
 
 
@@ -141,7 +156,6 @@ class BarProgress:
             BarColumn,
             SpinnerColumn,
             TextColumn,
-            TimeElapsedColumn,
             TimeRemainingColumn,
         )
         from rich.progress import Progress as RichProgress
@@ -150,10 +164,10 @@ class BarProgress:
             SpinnerColumn(finished_text="✓"),
             # markup off: a target may be called "[red]"
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=20),
             _amount_column(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            # one line of 80 letters: the time left while there is some, then the time it took
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(file=stream),
         )
         self._open_steps = 0
@@ -193,6 +207,7 @@ class BarProgress:
 def _amount_column() -> Any:
     """Return a column that shows counts as they are, and bytes with their rate."""
     from rich.progress import MofNCompleteColumn, Task
+    from rich.table import Column
     from rich.text import Text
 
     class AmountColumn(MofNCompleteColumn):
@@ -201,8 +216,11 @@ def _amount_column() -> Any:
                 return super().render(task)
             text = format_bytes(task.completed)
             if task.total is not None and not task.finished:
-                text += f" of {format_bytes(task.total)}"
+                number, unit = text.split()
+                whole, whole_unit = format_bytes(task.total).split()
+                start = number if unit == whole_unit else text
+                text = f"{start}/{whole} {whole_unit}"
             rate = task.finished_speed or task.speed
-            return Text(f"{text}  {format_bytes(rate)}/s" if rate else text)
+            return Text(f"{text} {format_bytes(rate)}/s" if rate else text)
 
-    return AmountColumn()
+    return AmountColumn(table_column=Column(no_wrap=True))

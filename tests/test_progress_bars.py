@@ -83,7 +83,7 @@ def test_a_bar_of_bytes_begins_where_it_stood():
     terminal = Terminal()
     with make_progress(terminal).task("fetching", 10**9, in_bytes=True, done=2 * 10**8) as advance:
         advance(10**8)
-    assert "200.0 MB of 1.0 GB" in terminal.getvalue()
+    assert "200.0 MB/1.0 GB" in terminal.getvalue()
 
 
 def test_sizes():
@@ -110,3 +110,19 @@ def test_a_library_call_in_a_log_mentions_only_what_took_long(monkeypatch):
 def test_a_library_call_on_a_terminal_draws_bars(monkeypatch):
     monkeypatch.setattr(progress_bars.sys, "stderr", Terminal())
     assert isinstance(library_progress(), BarProgress)
+
+
+def test_a_notebook_gets_one_line_that_is_written_over(monkeypatch):
+    log = io.StringIO()
+    monkeypatch.setattr(progress_bars.sys, "stderr", log)
+    monkeypatch.setitem(progress_bars.sys.modules, "ipykernel", io)
+    monkeypatch.setattr(progress_bars, "_NOTEBOOK_INTERVAL_S", 0.0)
+    with library_progress().task("fetching a file", 100) as advance:
+        advance(50)
+        advance(50)
+    first, second, last = log.getvalue().split("\r")[1:]
+    assert first == "fetching a file: 50 % after 0 s"
+    assert second == "fetching a file: 100 % after 0 s"
+    assert last.startswith("fetching a file: done in 0.0 s")
+    assert last.endswith("\n")
+    assert len(last) > len(second)

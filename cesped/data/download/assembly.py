@@ -9,7 +9,6 @@ the beginning of the next; it is read again for the checksum before the rest of 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -19,9 +18,9 @@ from typing import Any
 
 from cesped.data.download.record import RemoteFile
 from cesped.errors import DiskFullError, RecordError
+from cesped.io.files import FULL_DISK
 
 _BLOCK_BYTES = 1 << 20
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Assembly:
@@ -212,7 +211,7 @@ def disk_full_named(path: Path, missing_bytes: int | None = None) -> Iterator[No
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL or isinstance(error, DiskFullError):
+        if error.errno not in FULL_DISK or isinstance(error, DiskFullError):
             raise
         how_much = "" if missing_bytes is None else f" ({missing_bytes / 1e9:.2f} GB are missing)"
         raise DiskFullError(

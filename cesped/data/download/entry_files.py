@@ -41,8 +41,14 @@ class HalfPaths:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all files are there, and were found right when they were fetched or verified."""
-        return self.marker.is_file() and self.has_files
+        """Whether all files are there, and were found right when they were fetched or verified.
+
+        The published program leaves the same mark, but no record, and also on damaged stacks.
+        """
+        if not (self.marker.is_file() and self.record.is_file() and self.has_files):
+            return False
+        lines = self.marker.read_text(encoding="utf-8", errors="replace").split()
+        return lines == [str(self.record_number), str(self.stack.stat().st_size)]
 
     def mark_complete(self) -> None:
         """Say so, whole or not at all: the published two lines, record and size of the stack.

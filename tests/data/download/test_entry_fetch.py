@@ -171,6 +171,25 @@ def test_what_the_published_program_left_when_interrupted(server, published, ben
     assert server.sent_of("particles_0.mrcs") == len(stack) - 60_000
 
 
+def test_a_mark_of_the_published_program_is_not_trusted(server, published, benchmark_dir):
+    """After an interruption it appends the whole of a chunk again, and marks it all the same."""
+    folder = published.folder.rename(benchmark_dir / "10280")
+    stack = (folder / "particles_0.mrcs").read_bytes()
+    (folder / "particles_0.mrcs").write_bytes(stack[:60_000] + stack[50_000:])
+    (folder / "SUCCESSFUL_DOWNLOAD_8353722.txt").write_text(f"8353722\n{len(stack)}\n")
+    ParticlesDataset("10280", 0)
+    assert (folder / "particles_0.mrcs").read_bytes() == stack
+    assert 0 < server.sent_of("particles_0.mrcs") < len(stack) / 2
+
+
+def test_a_stack_that_changed_after_it_was_marked_is_looked_at_again(published, benchmark_dir):
+    fetch_half("10280", 0)
+    stack = benchmark_dir / "10280" / "particles_0.mrcs"
+    stack.write_bytes(stack.read_bytes()[:-100])
+    ParticlesDataset("10280", 0)
+    assert same_files(benchmark_dir / "10280", published)
+
+
 def test_a_star_file_of_ones_own_is_not_replaced(published, benchmark_dir, patience):
     folder = benchmark_dir / "10280"
     folder.mkdir()

@@ -317,3 +317,28 @@ def test_a_piece_without_a_size_is_refused(tmp_path):
 
     with pytest.raises(RecordError, match="size of a is not known"):
         Assembly(tmp_path / "x", [RemoteFile("a", "http://h/a", "0" * 32)])
+
+
+def test_redirections_are_followed_with_the_range(assembly, chunks, server, patience):
+    name = "s.mrcs.chunk_0"
+    server.records[RECORD]["elsewhere"] = chunks[name]
+    there = {"Location": f"{server.url}/{RECORD}/files/elsewhere/content"}
+    server.faults[name] = [Fault(times=2, status=302, headers=there)]
+    server.faults["elsewhere"] = [Fault(cut_after=100_000)]
+    fill(assembly, patience)
+    del chunks["elsewhere"]
+    assert is_whole(assembly, chunks)
+    assert [r.start for r in server.requests if r.name == "elsewhere"] == [0, 100_000]
+
+
+def test_a_piece_does_not_count_before_it_is_on_the_disk(assembly, patience, monkeypatch):
+    """What the system could not write to the disk must not be in the journal."""
+    import os
+
+    def fails(descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        fill(assembly, patience)
+    assert assembly._read_journal(assembly.bytes_here) == set()
