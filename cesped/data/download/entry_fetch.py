@@ -23,6 +23,7 @@ from cesped.data.entry_checks import EntryHalf
 from cesped.data.registry import BenchmarkEntry, nearest_names, published_entries
 from cesped.data.store import EntryStore, check_halfset, check_target_name
 from cesped.errors import EntryExistsError, EntryNotFoundError
+from cesped.io.files import check_writable
 from cesped.io.locks import exclusive_lock
 from cesped.progress import SILENT, Progress
 
@@ -129,6 +130,7 @@ def _fetch(
     patience: Patience,
     force: bool,
 ) -> None:
+    check_writable(paths.marker)
     paths.folder.mkdir(parents=True, exist_ok=True)
     title = f"fetching {entry.name} half {half}"
     bytes_done = functools.partial(length_of, partial_path(paths.stack))

@@ -306,6 +306,13 @@ def test_a_record_that_is_gone_says_which(server, published, benchmark_dir, caps
         open_entry("10280", 0)
 
 
+def test_a_place_where_nothing_can_be_written(server, published, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["download", "10280", "-b", str(tmp_path / "file")]) == 1
+    assert "is a file; name another folder" in capsys.readouterr().err
+    assert server.requests == []
+
+
 def test_too_little_room_is_said_before_anything_is_fetched(
     server, published, benchmark_dir, monkeypatch, patience
 ):
