@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cesped.physics.fourier import (
+    corner_half_plane_to_images,
     frequency_grid_px,
     half_plane_to_images,
     half_space_to_volume,
+    images_to_corner_half_plane,
     images_to_half_plane,
     shift_images,
     shift_phase,
@@ -101,3 +103,29 @@ def test_shift_phase_in_single_precision_keeps_far_shifts():
     double = shift_phase(256, shifts, dtype=torch.complex128)
     assert single.dtype == torch.complex64
     assert float((single - double).abs().max()) < 3e-7
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [16, 17, 40])
+def test_corner_half_planes_are_those_of_numpy_and_come_back(n, dtype):
+    images = torch.randn(2, 3, n, n, dtype=dtype)
+    half_planes = images_to_corner_half_plane(images)
+    exact = np.fft.rfft2(images.double().numpy())
+    tolerance = 1e-4 if dtype is torch.float32 else 1e-11
+    np.testing.assert_allclose(half_planes.numpy(), exact, atol=tolerance)
+    again = corner_half_plane_to_images(half_planes)
+    torch.testing.assert_close(again, images, atol=tolerance / 50, rtol=0)
+    scaled = images_to_corner_half_plane(images, norm="forward")
+    torch.testing.assert_close(scaled * n**2, half_planes, atol=tolerance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("n", [16, 33])
+@pytest.mark.parametrize("n_given", [1, 5, 8])
+def test_columns_that_are_not_given_are_zero(n, n_given, dtype):
+    whole = images_to_corner_half_plane(torch.randn(2, n, n, dtype=torch.float64)).to(dtype)
+    few = whole.clone()
+    few[..., n_given:] = 0
+    expected = np.fft.irfft2(few.to(torch.complex128).numpy(), s=(n, n))
+    found = corner_half_plane_to_images(whole[..., :n_given])
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
