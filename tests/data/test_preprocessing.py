@@ -140,7 +140,9 @@ def test_two_pixel_sizes_in_one_batch():
 def test_constant_or_nan_image_is_named(value):
     images = torch.randn(3, 32, 32)
     images[1] = value
-    with pytest.raises(errors.ImageValueError, match="particle 1 has NaN or infinite pixels or is constant"):
+    with pytest.raises(
+        errors.ImageValueError, match="particle 1 has NaN or infinite pixels or is constant"
+    ):
         plain(32, None)(images, None, 1.0, "particle {}".format)
 
 
@@ -161,3 +163,109 @@ def test_options_out_of_range():
         plain(6, None, crop=0.5)
     with pytest.raises(errors.MetadataError, match="no defocus"):
         plain(16, None, ctf_correction=CtfCorrection.PHASE_FLIP)(torch.randn(1, 16, 16), None, 1.0)
+
+
+def slow_reference(images, ctf, pixel_size, options):
+    """The whole preparation of `(B, n, n)` images in float64, image by image, with numpy alone."""
+    n = images.shape[-1]
+    cropped = int(n * (1 - options.crop_fraction))
+    size = n if options.image_size is None else options.image_size
+    axis = np.arange(n) - n // 2
+    background = axis[:, None] ** 2 + axis[None, :] ** 2 > (n // 2) ** 2
+    if options.normalization is Normalization.CORNER_STATS:
+        first, last = int(np.argmin(np.diag(background))), int(np.argmin(np.diag(background)[::-1]))
+        side = min(first, last)
+        edge = np.minimum(np.arange(n), n - 1 - np.arange(n)) < side
+        background = edge[:, None] & edge[None, :]
+    transfers = ctf_half_plane(ctf, n, pixel_size, dtype=torch.double).numpy()
+    done = []
+    for image, transfer in zip(images.astype(np.float64), transfers, strict=True):
+        factor = {
+            CtfCorrection.NONE: np.ones_like(transfer),
+            CtfCorrection.PHASE_FLIP: np.sign(transfer),
+            CtfCorrection.CTF_MULTIPLY: transfer,
+            CtfCorrection.WIENER: transfer / (transfer**2 + options.wiener_constant),
+        }[options.ctf_correction]
+        image = np.fft.irfft2(np.fft.rfft2(image) * factor, s=(n, n))
+        if options.normalization is Normalization.SUBTRACT_MEAN:
+            image = image - image.mean()
+        elif options.normalization is not Normalization.NONE:
+            image = (image - image[background].mean()) / image[background].std(ddof=1)
+        start = n // 2 - cropped // 2
+        image = image[start : start + cropped, start : start + cropped]
+        at = (np.arange(size) - size // 2) * cropped / size
+        frequencies = np.arange(-(cropped // 2), cropped // 2 + 1)
+        frequencies = frequencies[np.abs(frequencies) <= size / 2]
+        weight = np.where(2 * np.abs(frequencies) == min(size, cropped), 0.5, 1.0)
+        pixels = np.arange(cropped) - cropped // 2
+        turns = (at[:, None, None] - pixels[None, :, None]) * frequencies / cropped
+        if size < cropped:  # at the edge of the band the result has one frequency for two
+            edges = 2 * np.abs(frequencies) == size
+            turns[..., edges] = (np.arange(size) - size // 2)[:, None, None] * frequencies[
+                edges
+            ] / size - pixels[None, :, None] * frequencies[edges] / cropped
+        matrix = (weight * np.cos(2 * np.pi * turns)).sum(axis=-1) / cropped
+        done.append(matrix @ image @ matrix.T)
+    return np.stack(done)
+
+
+@given(
+    box=st.integers(16, 50),
+    size=st.none() | st.integers(8, 60),
+    crop=st.sampled_from([0.0, 0.1, 0.25, 0.5]),
+    normalization=st.sampled_from(list(Normalization)),
+    correction=st.sampled_from(list(CtfCorrection)),
+    seed=st.integers(0, 99),
+)
+def test_every_choice_is_the_slow_reference(box, size, crop, normalization, correction, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.normal(2.0, 3.0, (3, box, box)).astype(np.float32)
+    ctf = CtfParameters(rng.uniform(9000, 15000, 3), 9000.0, 30.0, 300.0, 2.7, 0.1)
+    options = PreprocessingOptions(size, normalization, correction, crop)
+    expected = slow_reference(images, ctf, 3.0, options)
+    preprocessor = Preprocessor(options, box)
+    scale = float(np.abs(expected).max())
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-7)):
+        given = torch.from_numpy(images).to(dtype)
+        done = preprocessor(given, ctf, 3.0)
+        assert done.dtype is dtype
+        np.testing.assert_allclose(done.numpy(), expected, atol=tolerance * scale, rtol=0)
+        in_two = preprocessor.resampled(preprocessor.normalised(given, ctf, 3.0))
+        np.testing.assert_allclose(in_two.numpy(), expected, atol=tolerance * scale, rtol=0)
+    assert np.array_equal(given.float().numpy(), images)  # what was given stays as it was
+
+
+def test_images_do_not_depend_on_their_neighbours_in_the_batch():
+    images = torch.randn(37, 64, 64)  # more than is prepared at a time
+    ctf = CtfParameters(np.linspace(9000, 20000, 37), 9000.0, 30.0, 300.0, 2.7, 0.1)
+    preprocessor = Preprocessor(PreprocessingOptions(48), 64)
+    assert 1 < preprocessor.chunk_images() < 37
+    together = preprocessor(images, ctf, 2.0)
+    for row in (0, 31, 32, 36):
+        alone = preprocessor(images[row : row + 1], ctf.select([row]), 2.0)
+        torch.testing.assert_close(together[row], alone[0], atol=1e-6, rtol=0)
+    images[36] = 0
+    with pytest.raises(errors.ImageValueError, match="image 36 of the batch"):
+        preprocessor(images, ctf, 2.0)
+
+
+def test_default_keeps_the_size_of_the_file_and_states_the_pixel_size():
+    preprocessor = Preprocessor(PreprocessingOptions(), 64)
+    assert (preprocessor.cropped_size, preprocessor.image_size) == (48, 64)
+    assert float(preprocessor.pixel_size_after(2.0)) == 1.5
+    whole = plain(64, None)
+    images = torch.randn(2, 64, 64)
+    assert torch.equal(whole(images, None, 2.0), images)
+    assert float(whole.pixel_size_after(2.0)) == 2.0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("correction", list(CtfCorrection))
+@pytest.mark.parametrize("normalization", list(Normalization))
+@pytest.mark.parametrize("size", [None, 64, 101])
+def test_the_gpu_gives_the_same_numbers(correction, normalization, size):
+    images = torch.randn(9, 128, 128)
+    ctf = CtfParameters(np.linspace(9000, 20000, 9), 9000.0, 30.0, 300.0, 2.7, 0.1)
+    preprocessor = Preprocessor(PreprocessingOptions(size, normalization, correction), 128)
+    on_gpu = preprocessor(images.cuda(), ctf, 1.5).cpu()
+    torch.testing.assert_close(on_gpu, preprocessor(images, ctf, 1.5), atol=1e-5, rtol=0)
