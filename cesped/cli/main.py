@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from ..errors import CespedError
-from . import convert, demo, doctor, download, entries, learning, maps, published, scoring
+from . import (
+    convert,
+    demo,
+    doctor,
+    download,
+    entries,
+    learning,
+    maps,
+    preprocess,
+    published,
+    scoring,
+)
 from .command import Command, new_app
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
@@ -40,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     *demo.COMMANDS,
     *entries.COMMANDS,
     *download.COMMANDS,
+    *preprocess.COMMANDS,
     *learning.COMMANDS,
     *scoring.COMMANDS,
     *maps.COMMANDS,
