@@ -69,6 +69,10 @@ class EntryExistsError(CespedError, FileExistsError):
     """A file or entry that would be overwritten."""
 
 
+class SubmissionError(CespedError, ValueError):
+    """A submission that cannot be read, or holds what no submission may hold."""
+
+
 class FigureNotFoundError(CespedError, LookupError):
     """A figure that an evaluation does not hold."""
 
@@ -132,3 +136,7 @@ class RecordError(CespedError, ValueError):
 
 class ChecksumError(CespedError, ValueError):
     """A file whose checksum is not the published one."""
+
+
+class RankError(CespedError, RuntimeError):
+    """Another process of a job that several processes share has failed."""

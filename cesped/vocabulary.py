@@ -59,6 +59,7 @@ class Backend(Choice):
     """Which program reconstructs maps."""
 
     NATIVE = "native"
+    TORCH = "torch"
     RELION = "relion"
 
 
@@ -118,6 +119,15 @@ class PoseOrigin(Choice):
     TRUTH_SAME_WEIGHTS = "truth_same_weights"
     #: random orientations with the true shifts: what no prediction should fall below
     RANDOM = "random"
+
+
+class Track(Choice):
+    """What a method was given, and so which others it is compared with."""
+
+    #: a model learned from the poses of the other half
+    SUPERVISED = "supervised"
+    #: no pose was known: predictions are in a frame, and perhaps of a hand, of their own
+    AB_INITIO = "ab-initio"
 
 
 class Suspicion(Choice):

@@ -1,4 +1,8 @@
-"""The files of an evaluation: metrics.json, particles.csv, fsc.csv and maps, written and read."""
+"""The files of an evaluation: metrics.json, particles.csv, fsc.csv and maps, written and read.
+
+`metrics.json` follows `metrics.schema.json`. It alone is enough for a leaderboard; files of every
+earlier format stay readable.
+"""
 
 import json
 import math
@@ -14,16 +18,23 @@ import pandas as pd
 from cesped.errors import MetadataError
 from cesped.evaluation.results import EvaluationResult, MetricRow
 from cesped.io.files import atomic_path, staging_folder, write_text_atomic
+from cesped.io.json_schema import complaints, load_schema, read_json
 from cesped.io.mrc import write_volume
 from cesped.physics.fsc import FscCurve
 
 METRICS_NAME = "metrics.json"
 PARTICLES_NAME = "particles.csv"
 FSC_NAME = "fsc.csv"
+SCHEMA_NAME = "metrics.schema.json"
+#: Layout of metrics.json, raised when a reader of the layout before could not read the new one.
+#: 1 had no intervals and no curves.
+METRICS_FORMAT = 2
 
 #: Our part of metrics.json; beside it stand the keys of the published program.
 _SECTION = "cesped"
 _FREQUENCY = "frequency_per_angst"
+_CURVE_DECIMALS = 6
+_MAX_METRICS_BYTES = 64 << 20
 
 
 def write_evaluation(
@@ -71,6 +82,7 @@ def result_to_json(result: EvaluationResult, folder: Path) -> str:
     """Return metrics.json: the published keys at the top, ours under `cesped`."""
     pixel_sizes = {curve.pixel_size_angst for curve in result.fsc_curves.values()}
     ours = {
+        "format": METRICS_FORMAT,
         "target": result.target,
         "prediction_type": result.prediction_type,
         "symmetry": result.symmetry,
@@ -81,6 +93,7 @@ def result_to_json(result: EvaluationResult, folder: Path) -> str:
         "stamps": result.stamps,
         "pixel_size_angst": max(pixel_sizes, default=None),
         "maps": {name: os.path.relpath(path, folder) for name, path in result.map_paths.items()},
+        "fsc": _curves_as_json(result.fsc_curves),
     }
     document = {**result.published, _SECTION: ours}
     return json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
@@ -98,21 +111,12 @@ def read_result(outdir: str | os.PathLike[str]) -> EvaluationResult:
     path = folder / METRICS_NAME
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        ours = document.pop(_SECTION)
-        particles = pd.read_csv(folder / PARTICLES_NAME)
+        ours = document[_SECTION]
         curves = pd.read_csv(folder / FSC_NAME)
-        return EvaluationResult(
-            target=ours["target"],
-            prediction_type=ours["prediction_type"],
-            symmetry=ours["symmetry"],
-            has_mask=ours["has_mask"],
-            rows=_read_rows(ours["rows"]),
-            reference_rows=_read_rows(ours["reference_rows"]),
-            published={key: _number(value) for key, value in document.items()},
-            stamps=ours["stamps"],
-            notes=tuple(ours["notes"]),
+        return replace(
+            _from_document(document),
             fsc_curves=_read_curves(curves, ours["pixel_size_angst"]),
-            particles=particles,
+            particles=pd.read_csv(folder / PARTICLES_NAME),
             map_paths={name: folder / relative for name, relative in ours["maps"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -120,6 +124,46 @@ def read_result(outdir: str | os.PathLike[str]) -> EvaluationResult:
             f"{path} and the tables beside it are not the outcome of an evaluation "
             f"({type(error).__name__}: {error}); run the evaluation again"
         ) from error
+
+
+def read_metrics(path: str | os.PathLike[str]) -> EvaluationResult:
+    """Read one metrics.json, without the files that lay beside it: no particles, no maps.
+
+    The file may come from anybody: it is checked against the schema before anything of it is
+    used. Curves are there from format 2 on.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such file.
+    MetadataError
+        If it is no metrics.json; says what is wrong, and where.
+    """
+    document = read_json(path, _MAX_METRICS_BYTES)
+    found = complaints(document, load_schema(__package__, SCHEMA_NAME))
+    if found:
+        raise MetadataError(
+            f"{path} is no metrics.json of this package: {'; '.join(found)}; give the file as "
+            "`cesped evaluate` wrote it"
+        )
+    return _from_document(document)
+
+
+def _from_document(document: dict[str, Any]) -> EvaluationResult:
+    """Return what metrics.json itself holds."""
+    ours = document[_SECTION]
+    return EvaluationResult(
+        target=ours["target"],
+        prediction_type=ours["prediction_type"],
+        symmetry=ours["symmetry"],
+        has_mask=ours["has_mask"],
+        rows=_read_rows(ours["rows"]),
+        reference_rows=_read_rows(ours["reference_rows"]),
+        published={key: _number(value) for key, value in document.items() if key != _SECTION},
+        stamps=ours["stamps"],
+        notes=tuple(ours["notes"]),
+        fsc_curves=_curves_of_json(ours),
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -144,11 +188,44 @@ def _number(value: float | None) -> float:
 
 
 def _read_rows(rows: list[dict[str, Any]]) -> tuple[MetricRow, ...]:
-    names = [item.name for item in fields(MetricRow)]
+    names = [item.name for item in fields(MetricRow) if item.name not in ("value", "interval")]
     return tuple(
-        MetricRow(**{name: row[name] for name in names} | {"value": _number(row["value"])})
+        MetricRow(
+            **{name: row[name] for name in names},
+            value=_number(row["value"]),
+            interval=_interval(row.get("interval")),
+        )
         for row in rows
     )
+
+
+def _interval(ends: list[float | None] | None) -> tuple[float, float] | None:
+    if ends is None:
+        return None
+    low, high = ends
+    return _number(low), _number(high)
+
+
+def _curves_as_json(curves: dict[str, FscCurve]) -> dict[str, Any]:
+    frequency = next((curve.frequency_per_angst for curve in curves.values()), np.zeros(0))
+    rounded = {name: np.round(curve.correlation, _CURVE_DECIMALS) for name, curve in curves.items()}
+    return {_FREQUENCY: frequency, "curves": rounded}
+
+
+def _curves_of_json(ours: dict[str, Any]) -> dict[str, FscCurve]:
+    """Return the curves that format 2 holds, all of one length."""
+    stored = ours.get("fsc", {})
+    frequency = np.array([_number(value) for value in stored.get(_FREQUENCY, ())])
+    curves = {}
+    for name, values in stored.get("curves", {}).items():
+        if len(values) != len(frequency):
+            raise MetadataError(
+                f"the FSC curve {name!r} of {ours['target']} has {len(values)} shells, its "
+                f"frequencies {len(frequency)}; give metrics.json as `cesped evaluate` wrote it"
+            )
+        correlation = np.array([_number(value) for value in values])
+        curves[name] = FscCurve(frequency, correlation, _number(ours["pixel_size_angst"]))
+    return curves
 
 
 def _curve_table(curves: dict[str, FscCurve]) -> pd.DataFrame:

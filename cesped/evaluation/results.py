@@ -1,6 +1,6 @@
 """The outcome of one evaluation: one long stamped table, and what figures and reports need."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ class MetricRow:
     value : the figure; NaN where it is not defined
     unit : "deg", "angst", or "" for pure numbers
     direction : "min" if less is better, "max" if more is
+    interval : 95 % interval of the figure; None where none was computed
     """
 
     poses: str
@@ -40,6 +41,7 @@ class MetricRow:
     value: float
     unit: str
     direction: Direction
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,4 +114,8 @@ class EvaluationResult:
 
     def table(self) -> pd.DataFrame:
         """Return all figures as one long table, a column per field of `MetricRow`."""
-        return pd.DataFrame([asdict(row) for row in (*self.rows, *self.reference_rows)])
+        names = [item.name for item in fields(MetricRow)]
+        table = pd.DataFrame(
+            [asdict(row) for row in (*self.rows, *self.reference_rows)], columns=names
+        )
+        return table.astype({"interval": object})
