@@ -197,12 +197,14 @@ class Registration:
         for axis in np.eye(3):
             turn = axis_angle_rotations(axis, np.degrees(delta))
             columns.append((self._moved(pose, turn @ pose.rotation) - moved) / delta)
-        factor = (-2j * np.pi / self.box) * moved
-        columns += [factor * self._frequencies[:, axis] for axis in range(3)]
-        design = np.stack(columns) * c
-        residual = self._fixed - c * moved
-        weighted = design.conj() * weight
-        return (weighted @ design.T).real, (weighted @ residual).real
+        factor = np.complex64(-2j * np.pi / self.box) * moved
+        columns += [factor * self._frequencies[:, axis].astype(np.float32) for axis in range(3)]
+        # of w |a - J x|^2 with complex a and J: real and imaginary parts side by side
+        root = np.sqrt(weight).astype(np.float32)
+        design = (np.stack(columns) * (c * root)).astype(np.complex64).view(np.float32)
+        residual = ((self._fixed - c * moved) * root).astype(np.complex64).view(np.float32)
+        normal = np.asarray(design @ design.T, dtype=np.float64)
+        return normal, np.asarray(design @ residual, dtype=np.float64)
 
     def _likelihood(self, moved: NDArray[np.complex64], correlation: FloatArray) -> float:
         c = correlation[self._shell]

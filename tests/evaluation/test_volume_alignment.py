@@ -55,7 +55,13 @@ class Moved:
 
 @pytest.mark.parametrize(
     ("n", "symmetry", "is_mirrored"),
-    [(40, "C1", False), (41, "C1", True), (40, "C4", True), (41, "D2", False), (40, "T", True)],
+    [
+        (40, "C1", False),
+        (41, "D2", True),
+        pytest.param(41, "C1", True, marks=pytest.mark.slow),
+        pytest.param(40, "C4", True, marks=pytest.mark.slow),
+        pytest.param(40, "T", True, marks=pytest.mark.slow),
+    ],
 )
 def test_a_known_transform_is_found(n, symmetry, is_mirrored):
     moved = Moved(n, symmetry, seed=n, is_mirrored=is_mirrored)
@@ -80,6 +86,7 @@ def test_noise_is_borne(symmetry):
     assert distance_px < 0.1
 
 
+@pytest.mark.slow
 def test_heavy_noise_costs_what_the_stated_errors_say():
     moved = Moved(40, seed=2)
     found = align_volumes(*moved.noisy(0.5))
