@@ -248,6 +248,7 @@ def test_a_second_process_waits_for_the_first(fetchers, server, made, tmp_path):
     assert_complete(bench, made)
     stack = (made.folder / "particles_0.mrcs").stat().st_size
     assert server.sent_of("particles_0.mrcs") == stack  # nothing was fetched by both
+    assert sum(request.name == "8353722" for request in server.requests) == 1
 
 
 def test_the_second_goes_on_when_the_first_is_killed(fetchers, server, made, tmp_path):
