@@ -8,6 +8,7 @@ import os
 import pickle
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -355,3 +356,27 @@ def assert_stale(table, tmp_path, said, options=OPTIONS):
     files = prepare_images(table, tmp_path / "set" / "mine", options, replace=True)
     found = PreparedImages(files.card).read(np.arange(len(table))).numpy()
     np.testing.assert_array_equal(found, prepared_in_memory(table, options))
+
+
+def test_reading_a_gigabyte_leaves_none_of_it_in_the_process(table, tmp_path):
+    """The stack is made long, with holes; an image of it is 1 MB."""
+    files = prepare_images(table, tmp_path / "set" / "mine", replace(OPTIONS, image_size=512))
+    values = json.loads(files.card.read_text())
+    count = 1024
+    os.truncate(files.images, 1024 + count * 512 * 512 * 4)
+    values["count"] = count
+    values["files"]["mine.mrcs"]["size"] = files.images.stat().st_size
+    files.card.write_text(json.dumps(values))
+    images = PreparedImages(files.card)
+
+    def memory_of_process():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    images.read(np.arange(32))
+    before = memory_of_process()
+    largest = 0
+    for start in range(0, count, 32):
+        images.read(np.arange(start, start + 32))
+        largest = max(largest, memory_of_process() - before)
+    assert largest < 200e6
