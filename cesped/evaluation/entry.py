@@ -2,25 +2,16 @@
 
 import os
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
-from cesped.evaluation.half_sets import (
-    PredictedHalf,
-    pair_predictions,
-    random_poses,
-    reconstruct_maps,
-)
+from cesped.evaluation.half_sets import pair_predictions, random_poses, reconstruct_maps
 from cesped.evaluation.inputs import choose_mask, locate_halves, read_halves, read_mask
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.published import published_metrics
-from cesped.evaluation.results import METRIC_VERSION, EvaluationResult, MetricRow
+from cesped.evaluation.results import EvaluationResult, MetricRow
 from cesped.evaluation.scores import (
     MapScores,
     PoseScores,
@@ -29,37 +20,14 @@ from cesped.evaluation.scores import (
     score_maps,
     score_poses,
 )
-from cesped.evaluation.stamps import file_stamp, hardware, package_version
-from cesped.evaluation.volumes import MapPair, Volume
+from cesped.evaluation.setting import Setting, notes_of, stamps_of
+from cesped.evaluation.volumes import MapPair
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import point_group
 from cesped.progress import SILENT, Progress
 from cesped.reconstruction.backends import make_reconstructor
 from cesped.reconstruction.protocol import ReconstructionOptions, Reconstructor
 from cesped.vocabulary import Backend, PoseOrigin, PredictionType
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What is scored, and how: all that the steps of one evaluation share."""
-
-    target: str
-    symmetry: str
-    tables: tuple[ParticleTable, ParticleTable]
-    halves: tuple[PredictedHalf, PredictedHalf]
-    prediction_type: PredictionType
-    use_pred_confidence: bool
-    mask: Volume | None
-    random: tuple[Poses, Poses] | None
-
-    @property
-    def pixel_size_angst(self) -> float:
-        return self.tables[0].sampling_rate
-
-    @property
-    def masks(self) -> dict[bool, Volume | None]:
-        """Return the masks to score with, by whether the figures are masked."""
-        return {False: None} if self.mask is None else {False: None, True: self.mask}
 
 
 def evaluate_entry(
@@ -128,46 +96,67 @@ def evaluate_entry(
     chosen_type = PredictionType.parse(prediction_type)
     tables = read_halves(entry_halves)
     mask_path = choose_mask(entry_halves, mask) if use_mask else None
-    setting = _Setting(
+    symmetry = "C1" if ignore_symmetry else entry_halves[0].symmetry
+    setting = Setting(
         target=entry_halves[0].target,
-        symmetry="C1" if ignore_symmetry else entry_halves[0].symmetry,
+        symmetry=symmetry,
         tables=tables,
         halves=pair_predictions(tables, prediction_paths, chosen_type, use_pred_confidence),
         prediction_type=chosen_type,
         use_pred_confidence=use_pred_confidence,
         mask=None if mask_path is None else read_mask(mask_path, tables[0]),
-        random=_random_pair(tables, seed) if random_reference else None,
+        random=random_pair(tables, seed) if random_reference else None,
+        entry_halves=entry_halves,
+        prediction_paths=prediction_paths,
+        mask_path=mask_path,
+        engine=engine,
+        options=ReconstructionOptions(symmetry=symmetry, threads=threads),
+        seed=seed,
     )
-    options = ReconstructionOptions(symmetry=setting.symmetry, threads=threads)
+    result, maps = score_setting(setting, progress)
+    stamps = {**result.stamps, "seconds": round(time.monotonic() - started, 3)}
+    result = replace(result, stamps=stamps)
+    if outdir is None:
+        return result
+    return write_evaluation(result, named_maps(setting, maps), setting.pixel_size_angst, outdir)
+
+
+def score_setting(
+    setting: Setting, progress: Progress = SILENT
+) -> tuple[EvaluationResult, dict[PoseOrigin, MapPair]]:
+    """Reconstruct and score: an evaluation of poses that have been read and checked.
+
+    Returns
+    -------
+    result : with its stamps, and nothing written
+    maps : by whose poses they are made from
+
+    Raises
+    ------
+    The errors of `Reconstructor.reconstruct`.
+    """
     maps = reconstruct_maps(
         setting.halves,
         setting.prediction_type,
-        engine,
-        options,
-        use_pred_confidence=use_pred_confidence,
+        setting.engine,
+        setting.options,
+        use_pred_confidence=setting.use_pred_confidence,
         random=setting.random,
         progress=progress,
     )
     result = _score(setting, maps, progress)
-    stamps = {
-        **_stamps(setting, entry_halves, prediction_paths, mask_path, engine, options),
-        "seed": seed,
-        "seconds": round(time.monotonic() - started, 3),
-    }
-    result = replace(result, stamps=stamps)
-    if outdir is None:
-        return result
-    return write_evaluation(result, _named_maps(setting, maps), setting.pixel_size_angst, outdir)
+    return replace(result, stamps=stamps_of(setting)), maps
 
 
-def _random_pair(tables: tuple[ParticleTable, ParticleTable], seed: int) -> tuple[Poses, Poses]:
+def random_pair(tables: tuple[ParticleTable, ParticleTable], seed: int) -> tuple[Poses, Poses]:
+    """Return random poses of both halves, the same for the same seed."""
     generator = np.random.default_rng(seed)
     first, second = (random_poses(table.require_poses(), generator) for table in tables)
     return first, second
 
 
 def _score(
-    setting: _Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
+    setting: Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
 ) -> EvaluationResult:
     pose_scores = _score_all_poses(setting)
     map_scores = _score_all_maps(setting, maps, progress)
@@ -198,7 +187,7 @@ def _score(
             prediction, map_scores[PoseOrigin.TRUTH], map_scores[PoseOrigin.PREDICTION]
         ),
         stamps={},
-        notes=_notes(setting),
+        notes=notes_of(setting),
         fsc_curves={
             f"{origin.value}_{name}{'_masked' if masked else ''}": agreement.curve
             for origin, by_mask in map_scores.items()
@@ -209,7 +198,7 @@ def _score(
     )
 
 
-def _score_all_poses(setting: _Setting) -> dict[PoseOrigin, PoseScores]:
+def _score_all_poses(setting: Setting) -> dict[PoseOrigin, PoseScores]:
     group = point_group(setting.symmetry)
     truth = (setting.halves[0].truth, setting.halves[1].truth)
     poses = {
@@ -224,7 +213,7 @@ def _score_all_poses(setting: _Setting) -> dict[PoseOrigin, PoseScores]:
 
 
 def _score_all_maps(
-    setting: _Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
+    setting: Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
 ) -> dict[PoseOrigin, dict[bool, MapScores]]:
     scores: dict[PoseOrigin, dict[bool, MapScores]] = {origin: {} for origin in maps}
     with progress.task("Comparing maps", len(maps) * len(setting.masks)) as advance:
@@ -237,68 +226,7 @@ def _score_all_maps(
     return scores
 
 
-def _notes(setting: _Setting) -> tuple[str, ...]:
-    notes = []
-    if setting.mask is None:
-        notes.append("No mask was used: all figures of maps are unmasked.")
-    for half, predicted in enumerate(setting.halves):
-        if not predicted.table.has_confidence:
-            notes.append(
-                f"Half {half} of the ground truth has no rlnMaxValueProbDistribution: its "
-                "particles weigh 1 in wMAnE."
-            )
-        if setting.use_pred_confidence and not predicted.has_confidence:
-            notes.append(
-                f"The prediction of half {half} has no rlnParticleFigureOfMerit: its particles "
-                "weigh 1 in the predicted maps."
-            )
-    if not setting.use_pred_confidence:
-        notes.append("Predicted confidence was not used: particles weigh 1 in the predicted maps.")
-    if setting.prediction_type is PredictionType.S2:
-        notes.append("S2: angular errors are between viewing directions, maps use the true psi.")
-    if setting.prediction_type is not PredictionType.SO3XR2:
-        notes.append("Maps use the true shifts; the shift error is that of the files alone.")
-    return tuple(notes)
-
-
-def _stamps(
-    setting: _Setting,
-    entry_halves: tuple[EntryHalf, EntryHalf],
-    prediction_paths: tuple[str, str],
-    mask_path: Path | None,
-    engine: Reconstructor,
-    options: ReconstructionOptions,
-) -> dict[str, Any]:
-    return {
-        "package_version": package_version(),
-        "metric_version": METRIC_VERSION,
-        "entry": setting.target,
-        "entry_files": [file_stamp(half.star_path) for half in entry_halves],
-        "prediction_files": [file_stamp(path) for path in prediction_paths],
-        "mask_file": None if mask_path is None else file_stamp(mask_path),
-        "particles": [len(table) for table in setting.tables],
-        "image_size_px": setting.tables[0].image_size,
-        "pixel_size_angst": setting.pixel_size_angst,
-        "prediction_type": setting.prediction_type.value,
-        "symmetry": setting.symmetry,
-        "entry_symmetry": entry_halves[0].symmetry,
-        "uses_predicted_confidence": setting.use_pred_confidence,
-        "has_predicted_confidence": [half.has_confidence for half in setting.halves],
-        "has_true_confidence": [table.has_confidence for table in setting.tables],
-        "backend": Backend.parse(engine.name).value,
-        "backend_version": engine.version(),
-        "backend_options": {
-            "ctf": options.ctf,
-            "gridding": options.gridding,
-            "padding": options.padding,
-            "symmetry": options.symmetry,
-        },
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": hardware(),
-    }
-
-
-def _named_maps(setting: _Setting, maps: dict[PoseOrigin, MapPair]) -> dict[str, np.ndarray]:
+def named_maps(setting: Setting, maps: dict[PoseOrigin, MapPair]) -> dict[str, np.ndarray]:
     """Return the maps worth keeping: truth and prediction with their halves, random, mask."""
     volumes: dict[str, np.ndarray] = {}
     for origin in (PoseOrigin.TRUTH, PoseOrigin.PREDICTION):

@@ -40,8 +40,8 @@ OTHER_HAND = np.diag([-1.0, -1.0, 1.0])
 
 #: A frame counts as found if chance makes a better one more rarely than this.
 SIGNIFICANCE = 1e-3
-#: Shuffled pairs that tell what chance makes.
-_SHUFFLES = 40
+#: How often pairs are shuffled to see what chance makes.
+SHUFFLES = 40
 #: A hand counts as known if its likelihood is e^10 times that of the other.
 _HAND_NATS = 10.0
 _LEAST_PARTICLES = 10
@@ -78,7 +78,7 @@ class PoseAlignment:
     inlier_share : fraction of poses that agree with the frame, 0 to 1
     spread_deg : noise of those poses about each of three axes [degrees]
     p_value : probability that poses without any relation to the truth agree as well in some frame
-        and hand
+        and hand; NaN if it was not asked for
     hand_nats : logarithm of the likelihood of this hand over that of the other
     """
 
@@ -111,6 +111,7 @@ def align_poses(
     generator: np.random.Generator,
     *,
     with_offset: bool = True,
+    shuffles: int = SHUFFLES,
     progress: Progress = SILENT,
 ) -> PoseAlignment:
     """Return the frame of predicted poses with respect to the true ones.
@@ -121,6 +122,8 @@ def align_poses(
     group : symmetry of the particle in the frame of the truth
     generator : chooses samples of the particles, and the shuffles
     with_offset : whether the origins were predicted; without, the offset is zero
+    shuffles : how often pairs are shuffled to see what chance makes; with less than 2 there is no
+        p value, and no frame counts as found
     progress : told of the steps
 
     Returns
@@ -136,19 +139,19 @@ def align_poses(
     _check_pair(truth, predicted)
     hands = (False, True)
     votes = [_votes(truth.rotations, predicted.rotations, mirrored) for mirrored in hands]
-    with progress.task("Finding the frame of the poses", 2 + _SHUFFLES) as advance:
+    with progress.task("Finding the frame of the poses", 2 + shuffles) as advance:
         fits = []
         for of_hand in votes:
             fits.append(fit_frame(of_hand, group, generator))
             advance(1)
         sampled = max(consensus(of_hand, group, generator)[3] for of_hand in votes)
         by_chance = []
-        for _ in range(_SHUFFLES):
+        for _ in range(shuffles):
             by_chance.append(_chance_evidence(truth, predicted, group, generator))
             advance(1)
     is_mirrored = fits[1].evidence > fits[0].evidence
     fit, other = (fits[1], fits[0]) if is_mirrored else (fits[0], fits[1])
-    p_value = _tail_probability(sampled, np.asarray(by_chance))
+    p_value = _tail_probability(sampled, np.asarray(by_chance)) if shuffles > 1 else float("nan")
     offset, offset_error = np.zeros(3), 0.0
     if with_offset and p_value < SIGNIFICANCE:
         offset, offset_error = _fit_offset(truth, predicted, fit)

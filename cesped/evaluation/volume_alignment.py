@@ -126,6 +126,7 @@ def align_volumes(
     choice = Registration(a, b, min(limit, _CHOICE_LIMIT), independent, threads)
     if start is None:
         starts = grid_candidates(search, _GRID_ORDER, hands, _STARTS_PER_HAND, progress)
+        starts.append(search.best_shift(np.eye(3), False))  # maps are often aligned already
     else:
         starts = [search.best_shift(np.asarray(start, dtype=np.float64), False)]
     best = []

@@ -1,0 +1,127 @@
+"""What one evaluation scores, and how; and what its result is stamped with."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cesped.data.store import EntryHalf
+from cesped.data.table import ParticleTable
+from cesped.evaluation.half_sets import PredictedHalf
+from cesped.evaluation.results import METRIC_VERSION
+from cesped.evaluation.stamps import (
+    file_stamp,
+    hardware,
+    images_stamp,
+    package_version,
+    records_stamp,
+)
+from cesped.evaluation.volumes import Volume
+from cesped.geometry.poses import Poses
+from cesped.reconstruction.protocol import ReconstructionOptions, Reconstructor
+from cesped.vocabulary import Backend, PredictionType, Track
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is scored, and how: all that the steps of one evaluation share.
+
+    Parameters
+    ----------
+    target, symmetry : name of the entry, and the point group it is scored with
+    tables : its particles with their true poses, of half 0 and of half 1
+    halves : the poses to score
+    prediction_type : what of them was predicted
+    use_pred_confidence : whether their confidence weights the particles in the predicted maps
+    mask : for maps; None for unmasked figures alone
+    random : random poses of both halves; None to leave that reference out
+    entry_halves, prediction_paths, mask_path : the files that all this came from
+    engine, options : what makes the maps, and how
+    seed : of the random poses
+    """
+
+    target: str
+    symmetry: str
+    tables: tuple[ParticleTable, ParticleTable]
+    halves: tuple[PredictedHalf, PredictedHalf]
+    prediction_type: PredictionType
+    use_pred_confidence: bool
+    mask: Volume | None
+    random: tuple[Poses, Poses] | None
+    entry_halves: tuple[EntryHalf, EntryHalf]
+    prediction_paths: tuple[str, ...]
+    mask_path: Path | None
+    engine: Reconstructor
+    options: ReconstructionOptions
+    seed: int
+
+    @property
+    def pixel_size_angst(self) -> float:
+        """Return the pixel size of the particles, and of the maps [angstrom]."""
+        return self.tables[0].sampling_rate
+
+    @property
+    def masks(self) -> dict[bool, Volume | None]:
+        """Return the masks to score with, by whether the figures are masked."""
+        return {False: None} if self.mask is None else {False: None, True: self.mask}
+
+
+def notes_of(setting: Setting) -> tuple[str, ...]:
+    """Return what a reader of the figures must know, one sentence each."""
+    notes = []
+    if setting.mask is None:
+        notes.append("No mask was used: all figures of maps are unmasked.")
+    for half, predicted in enumerate(setting.halves):
+        if not predicted.table.has_confidence:
+            notes.append(
+                f"Half {half} of the ground truth has no rlnMaxValueProbDistribution: its "
+                "particles weigh 1 in wMAnE."
+            )
+        if setting.use_pred_confidence and not predicted.has_confidence:
+            notes.append(
+                f"The prediction of half {half} has no rlnParticleFigureOfMerit: its particles "
+                "weigh 1 in the predicted maps."
+            )
+    if not setting.use_pred_confidence:
+        notes.append("Predicted confidence was not used: particles weigh 1 in the predicted maps.")
+    if setting.prediction_type is PredictionType.S2:
+        notes.append("S2: angular errors are between viewing directions, maps use the true psi.")
+    if setting.prediction_type is not PredictionType.SO3XR2:
+        notes.append("Maps use the true shifts; the shift error is that of the files alone.")
+    return tuple(notes)
+
+
+def stamps_of(setting: Setting) -> dict[str, Any]:
+    """Return what the result is stamped with; the time that it took comes later."""
+    entry_halves, options = setting.entry_halves, setting.options
+    return {
+        "package_version": package_version(),
+        "metric_version": METRIC_VERSION,
+        "track": Track.SUPERVISED.value,
+        "entry": setting.target,
+        "entry_files": [file_stamp(half.star_path) for half in entry_halves],
+        "image_files": images_stamp(stack for table in setting.tables for stack in table.stacks),
+        "published_records": records_stamp(entry_halves),
+        "prediction_files": [file_stamp(path) for path in setting.prediction_paths],
+        "mask_file": None if setting.mask_path is None else file_stamp(setting.mask_path),
+        "particles": [len(table) for table in setting.tables],
+        "image_size_px": setting.tables[0].image_size,
+        "pixel_size_angst": setting.pixel_size_angst,
+        "prediction_type": setting.prediction_type.value,
+        "symmetry": setting.symmetry,
+        "entry_symmetry": entry_halves[0].symmetry,
+        "uses_predicted_confidence": setting.use_pred_confidence,
+        "has_predicted_confidence": [half.has_confidence for half in setting.halves],
+        "has_true_confidence": [table.has_confidence for table in setting.tables],
+        "backend": Backend.parse(setting.engine.name).value,
+        "backend_version": setting.engine.version(),
+        "backend_options": {
+            "ctf": options.ctf,
+            "gridding": options.gridding,
+            "padding": options.padding,
+            "symmetry": options.symmetry,
+        },
+        "seed": setting.seed,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware(),
+    }
