@@ -98,9 +98,9 @@ def diagnose_predictions(
     from ..evaluation.diagnosis.examination import (
         ExaminationOptions,
         agreement_of_poses,
-        verdict,
     )
     from ..evaluation.diagnosis.findings import Diagnosis, combined_health
+    from ..evaluation.diagnosis.summing_up import verdict
     from ..geometry.symmetry import point_group
 
     chosen = options or ExaminationOptions()

@@ -10,13 +10,9 @@ from numpy.typing import NDArray
 
 from cesped.data.table import ParticleTable
 from cesped.errors import OptionError
-from cesped.evaluation.diagnosis.findings import Diagnosis, Finding, combined_health
-from cesped.evaluation.diagnosis.judgement import (
-    certainty_words,
-    contrast_finding,
-    pixel_finding,
-    poses_finding,
-    reading_finding,
+from cesped.evaluation.diagnosis.findings import (
+    Diagnosis,
+    combined_health,
 )
 from cesped.evaluation.diagnosis.search import (
     GIVEN,
@@ -26,16 +22,16 @@ from cesped.evaluation.diagnosis.search import (
     best_reading,
     screen,
 )
-from cesped.evaluation.diagnosis.signal import (
-    agreement_with_square,
-    expected_agreement,
-    sign_z,
-)
 from cesped.evaluation.diagnosis.small_images import SmallParticles, load_small
-from cesped.evaluation.diagnosis.suspects import AS_GIVEN, ROW_AFTER, ROW_BEFORE
+from cesped.evaluation.diagnosis.summing_up import all_findings, verdict
+from cesped.evaluation.diagnosis.suspects import (
+    AS_GIVEN,
+    ROW_AFTER,
+    ROW_BEFORE,
+)
 from cesped.geometry.poses import Poses
 from cesped.progress import SILENT, Progress
-from cesped.vocabulary import Health, Suspicion
+from cesped.vocabulary import Suspicion
 
 IntArray = NDArray[np.int64]
 
@@ -46,19 +42,6 @@ _OF_OPTICS = (Suspicion.CTF, Suspicion.PIXEL_SIZE)
 _SCREENING_PARTICLES, _SCREENING_BOX = 300, 48
 #: Rings of the CTF lie at finer detail than the orientations need.
 _OPTICS_PARTICLES, _OPTICS_BOX = 500, 128
-_CONTRAST_BOX = 48
-
-#: In the order in which they are told.
-_ORDER = (
-    Suspicion.FRAME,
-    Suspicion.ORIENTATIONS,
-    Suspicion.ROWS,
-    Suspicion.SHIFTS,
-    Suspicion.SYMMETRY,
-    Suspicion.CONTRAST,
-    Suspicion.PIXEL_SIZE,
-    Suspicion.CTF,
-)
 
 
 @dataclass(frozen=True)
@@ -129,7 +112,7 @@ def examine(
         if reading.ctf != AS_GIVEN or reading.pixel_factor != 1.0:
             reading = best_reading(poses_test, reading, _OF_POSES, lambda: advance(1))
     with progress.task("judging", None):
-        findings, facts = _findings(poses_test, optics_test, reading)
+        findings, facts = all_findings(poses_test, optics_test, reading, rng)
     return Diagnosis(
         subject=subject,
         n_particles=len(sample.particles),
@@ -207,21 +190,6 @@ def agreement_of_poses(
     return particles, agreements
 
 
-def verdict(findings: tuple[Finding, ...]) -> str:
-    """Return the sum of all findings in one or two sentences."""
-    faults = [found for found in findings if found.health is Health.FAULT]
-    if faults:
-        texts = dict.fromkeys(found.statement.rstrip(".") for found in faults)
-        surest = max(found.z for found in faults)
-        return f"Something is wrong ({certainty_words(surest)}): {'. '.join(texts)}."
-    basis = next(found for found in findings if found.suspicion is Suspicion.ORIENTATIONS)
-    if basis.health is Health.UNCLEAR:
-        return f"Cannot tell. {basis.statement}"
-    unclear = [str(found.suspicion) for found in findings if found.health is Health.UNCLEAR]
-    ending = f" Could not be judged: {', '.join(unclear)}." if unclear else ""
-    return f"Nothing wrong was found ({certainty_words(basis.z)}).{ending}"
-
-
 def _without_confidence(poses: Poses) -> Poses:
     return Poses(poses.rotations, poses.origins_angst, np.ones(len(poses)))
 
@@ -235,42 +203,3 @@ def _start(
     test = ReadingTest(sample.select(few).shrunk(_SCREENING_BOX), rng, options.threads)
     with progress.task("looking for a reading that fits", None) as advance:
         return screen(test, advance)
-
-
-def _findings(
-    poses_test: ReadingTest, optics_test: ReadingTest, reading: Reading
-) -> tuple[tuple[Finding, ...], dict[str, float]]:
-    order = poses_test.groups[reading.symmetry].order
-    expected = expected_agreement(poses_test.held_out, order)
-    basis, facts = poses_finding(poses_test, reading, expected)
-    findings = [basis]
-    contrast_test = ReadingTest(
-        poses_test.sample.shrunk(_CONTRAST_BOX),
-        np.random.default_rng(0),
-        poses_test.held_out.threads,
-    )
-    inputs = contrast_test.inputs(reading)
-    findings.append(contrast_finding(sign_z(agreement_with_square(contrast_test.held_out, inputs))))
-    findings += _others(poses_test, optics_test, reading, basis)
-    findings.sort(key=lambda found: _ORDER.index(found.suspicion))
-    return tuple(findings), facts
-
-
-def _others(
-    poses_test: ReadingTest, optics_test: ReadingTest, reading: Reading, basis: Finding
-) -> list[Finding]:
-    """Return what is said of all but orientations and contrast.
-
-    Without orientations that fit, nothing else can be judged, except that shifts may be seen to
-    move the particles to the middle or away from it.
-    """
-    found = []
-    fits = basis.health is Health.HEALTHY or reading.orientation != AS_GIVEN
-    for suspicion in (Suspicion.SHIFTS, Suspicion.ROWS, Suspicion.SYMMETRY, Suspicion.CTF):
-        test = optics_test if suspicion is Suspicion.CTF else poses_test
-        if len(test.options(suspicion)) < 2:
-            continue
-        if fits or reading.option(suspicion) != GIVEN.option(suspicion):
-            found.append(reading_finding(test, reading, suspicion))
-    pixel = pixel_finding(optics_test, reading) if fits else None
-    return found + ([pixel] if pixel is not None else [])

@@ -93,7 +93,7 @@ class HeldOutTest:
 
     def agreement(self, inputs: PoseInputs) -> FloatArray:
         """Return the correlation `(P,)` of each image with the map of the others, -1 to 1."""
-        centred = self._centred(inputs.origins_px)
+        centred = self.centred(inputs.origins_px)
         shells = np.zeros((3, len(centred), self.particles.box // 2))
 
         def compare(rows: IntArray, grid: Grid) -> None:
@@ -115,7 +115,7 @@ class HeldOutTest:
         inputs : poses, CTFs and symmetry
         slices_of : `(B, m, m // 2 + 1)` of the rows `(B,)` and the transform of a map
         """
-        centred = self._centred(inputs.origins_px)
+        centred = self.centred(inputs.origins_px)
         found = np.zeros(len(centred))
 
         def compare(rows: IntArray, grid: Grid) -> None:
@@ -163,7 +163,12 @@ class HeldOutTest:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, range(self.n_parts)))
 
-    def _centred(self, origins_px: FloatArray) -> NDArray[np.complex64]:
+    def used_samples(self) -> NDArray[np.bool_]:
+        """Return which samples of a half plane count, `(m, m // 2 + 1)`."""
+        return np.asarray(self._shells >= 0)
+
+    def centred(self, origins_px: FloatArray) -> NDArray[np.complex64]:
+        """Return the images `(P, m, m // 2 + 1)` with the particles moved to the middle."""
         half_planes = self.particles.half_planes
         phase_x, phase_y = origin_phases(origins_px, self.particles.box)
         centred = np.empty_like(half_planes)

@@ -11,13 +11,16 @@ from cesped.evaluation.diagnosis.findings import (
     PREFERRED_Z,
     RULED_OUT_Z,
     Finding,
+    FloatArray,
     Score,
     paired_z,
 )
+from cesped.evaluation.diagnosis.realignment import Realignment
 from cesped.evaluation.diagnosis.search import GIVEN, Reading, ReadingTest
 from cesped.evaluation.diagnosis.suspects import (
     AS_GIVEN,
     IGNORED,
+    ORIENTATIONS,
     SUSPECTS,
     WHOLE_IMAGES,
     Misreading,
@@ -27,6 +30,8 @@ from cesped.vocabulary import Health, Suspicion
 #: Right poses must promise at least this z, and this many times the agreement that was found above
 #: that of shuffled poses, before poses are called random instead of images too noisy.
 _EXPECTED_Z = 8.0
+#: The best of a hundred readings that are all wrong seldom is further above shuffled poses.
+_CHANCE_Z = 4.5
 _EXPECTED_EXCESS = 3.0
 
 #: Pixel sizes that differ by less are not called wrong: magnifications are often 1 or 2 % off.
@@ -67,7 +72,8 @@ def poses_finding(
         f"and about {expected:.3f} expected of right ones"
     )
     observed = max(0.0, float((agreement - shuffled).mean()) + 2 * error)
-    if promised >= _EXPECTED_Z and excess >= _EXPECTED_EXCESS * observed:
+    chance = above < _CHANCE_Z
+    if chance and promised >= _EXPECTED_Z and excess >= _EXPECTED_EXCESS * observed:
         statement = f"No reading of the orientations fits the images better than chance: {figures}."
         remedy = (
             "Check that the rows belong to the images (order, section numbers, the right stack), "
@@ -171,6 +177,61 @@ def pixel_finding(test: ReadingTest, found: Reading) -> Finding | None:
         f"{table.sampling_rate:.4g} A/px of the file."
     )
     return Finding(Suspicion.PIXEL_SIZE, Health.HEALTHY, outside, statement, "", scores)
+
+
+def moved_findings(
+    best: str, fits: dict[str, Realignment], shuffled: FloatArray, file_px: float
+) -> list[Finding]:
+    """Return the findings if orientations fit only once the images are moved.
+
+    Parameters
+    ----------
+    best : the orientation that then fits best
+    fits : what moving does under each orientation
+    shuffled : `(P,)` agreement after moving, of shuffled orientations
+    file_px : pixels of the file in one pixel of the small images
+    """
+    given = fits[AS_GIVEN].after
+    scores = tuple(
+        Score(
+            name,
+            float(fit.after.mean()),
+            math.nan if name == AS_GIVEN else paired_z(fit.after, given),
+        )
+        for name, fit in fits.items()
+    )
+    if best == AS_GIVEN:
+        statement = "They fit once the shifts are found anew."
+        z = paired_z(given, shuffled)
+        orientation = Finding(Suspicion.ORIENTATIONS, Health.HEALTHY, z, statement, "", scores)
+    else:
+        wrong = ORIENTATIONS[best]
+        statement = f"{wrong.meaning[:1].upper()}{wrong.meaning[1:]}."
+        z = paired_z(fits[best].after, given)
+        orientation = Finding(
+            Suspicion.ORIENTATIONS, Health.FAULT, z, statement, wrong.remedy, scores
+        )
+    nothing = Finding(Suspicion.SHIFTS, Health.UNCLEAR, 0.0, "")
+    return [orientation, realigned_finding(fits[best], nothing, file_px)]
+
+
+def realigned_finding(moved: Realignment, shifts: Finding, file_px: float) -> Finding:
+    """Return the finding about shifts, which may be wrong in no regular way.
+
+    Parameters
+    ----------
+    moved : what finding them anew did
+    shifts : what is to be said of their signs, order and unit
+    file_px : pixels of the file in one pixel of the small images
+    """
+    if moved.z < PREFERRED_Z or shifts.health is Health.FAULT:
+        return shifts
+    statement = (
+        "The shifts are missing or wrong: images agree better when each is moved, by "
+        f"{np.median(moved.moved_px) * file_px:.2g} px in the median, to where it fits."
+    )
+    remedy = "Find the shifts anew by a refinement"
+    return Finding(Suspicion.SHIFTS, Health.FAULT, moved.z, statement, remedy, shifts.scores)
 
 
 def contrast_finding(z: float) -> Finding:

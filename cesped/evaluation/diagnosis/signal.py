@@ -1,4 +1,4 @@
-"""The strength of the signal, which says what could be found, and its sign: the contrast."""
+"""What images show of themselves: strength of the signal, sign of matter, and CTF of the noise."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cesped.evaluation.diagnosis.held_out import (
     PoseInputs,
     grid_to_volume,
 )
+from cesped.evaluation.diagnosis.small_images import shell_numbers
 from cesped.physics.masks import soft_sphere
 from cesped.physics.projection import Projector
 
@@ -19,6 +20,7 @@ FloatArray = NDArray[np.float64]
 
 #: Radius of the sphere that holds the particle, of the box; the map outside is noise.
 _SPHERE_RADIUS = 0.4
+_NEAR_ZERO, _NEAR_PEAK = 0.3, 0.7  # of the CTF
 
 
 def expected_agreement(test: HeldOutTest, group_order: int) -> float:
@@ -68,6 +70,28 @@ def agreement_with_square(test: HeldOutTest, inputs: PoseInputs) -> FloatArray:
         return slices
 
     return test.agreement_with(inputs, slices_of_square)
+
+
+def noise_power_at_zeros(test: HeldOutTest, ctf: NDArray[np.float32]) -> float:
+    """Return the power of images near zeros of their CTF over that near its peaks.
+
+    Noise comes after the microscope and does not know the CTF: in raw images the ratio is nearly 1
+    in fine shells, where there is hardly any signal. In images that were multiplied by their CTF it
+    is nearly 0.
+
+    Parameters
+    ----------
+    test : the images
+    ctf : `(P, m, m // 2 + 1)` as the microscope made it
+    """
+    box = test.particles.box
+    fine = test.used_samples() & (shell_numbers(box) >= box // 4)
+    power = np.abs(test.particles.half_planes[:, fine]) ** 2
+    strength = np.abs(ctf[:, fine])
+    zeros, peaks = strength < _NEAR_ZERO, strength > _NEAR_PEAK
+    if not (zeros.any() and peaks.any()):
+        return 1.0
+    return float(power[zeros].mean() / power[peaks].mean())
 
 
 def sign_z(correlations: FloatArray) -> float:

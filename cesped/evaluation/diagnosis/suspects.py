@@ -67,7 +67,7 @@ _ANGLES: dict[str, tuple[str, str]] = {
         "(rot, tilt, psi)",
     ),
     PSI_NEGATED: (
-        "rlnAnglePsi has the wrong sign (or rlnAngleRot has)",
+        "psi has the wrong sign (or rot has)",
         "change the sign of rlnAnglePsi",
     ),
 }
