@@ -75,6 +75,7 @@ class BackProjector:
         rotations: ArrayLike,
         weights: ArrayLike | None = None,
         origins_px: ArrayLike | None = None,
+        premultiplied: bool = False,
     ) -> None:
         """Add a batch of images.
 
@@ -86,6 +87,7 @@ class BackProjector:
         rotations : `(B, 3, 3)`, x_volume = R @ x_image (`cesped.geometry.euler`)
         weights : `(B,)` multiply numerator and denominator; 1 when None
         origins_px : `(B, 2)` x, y: what must be added to centre the content [px]; 0 when None
+        premultiplied : the transforms are multiplied by `ctf` already
 
         Raises
         ------
@@ -121,7 +123,13 @@ class BackProjector:
             origin.astype(np.float64),
             self.padding,
             self.threads,
+            premultiplied,
         )
+
+    @property
+    def sums(self) -> torch.Tensor:
+        """Return the `(n_voxels, 3)` sums of `FourierSums`, not a copy: several may be added up."""
+        return torch.from_numpy(self._sums.values)
 
     def symmetrise(self, group: PointGroup | None = None) -> None:
         """Complete the half grid by Friedel's law, and sum it over a point group (C1 when None).

@@ -21,8 +21,8 @@ BLOB_RADIUS_PX = 1.9
 BLOB_ALPHA = 15.0
 GRIDDING_ITERATIONS = 10
 
-_SMALLEST_CONVOLVED = 1e-6
-_SMALLEST_SHARE_OF_MEAN = 1e-3
+SMALLEST_CONVOLVED = 1e-6
+SMALLEST_SHARE_OF_MEAN = 1e-3
 
 #: Values of one block of planes: what two transforms of it need stays in the cache.
 _BLOCK_VALUES = 1 << 18
@@ -173,6 +173,13 @@ def columns_inside(kz, ky, radius):  # type: ignore[no-untyped-def]
     return count if count * count == room else count + 1
 
 
+@numba.njit(inline="always")
+def columns_within(kz, ky, radius):  # type: ignore[no-untyped-def]
+    """Return how many x = 0, 1, ... of a row lie inside the sphere or on it."""
+    room = radius * radius - kz * kz - ky * ky
+    return int(np.sqrt(np.float64(room))) + 1 if room >= 0 else 0
+
+
 @numba.njit(nogil=True, cache=True)
 def _start(values, starts, radius, weights, product, first, size):  # type: ignore[no-untyped-def]
     """Set the weights of planes from `first` on to 1 where there are samples, and the product.
@@ -197,7 +204,7 @@ def _start(values, starts, radius, weights, product, first, size):  # type: igno
 @numba.njit(nogil=True, cache=True)
 def _improve(values, starts, radius, weights, planes, first, size):  # type: ignore[no-untyped-def]
     """Divide weights by the convolved product in `planes`, and put the new product there."""
-    floor = np.float32(_SMALLEST_CONVOLVED)
+    floor = np.float32(SMALLEST_CONVOLVED)
     for z in range(planes.shape[0]):
         kz = z + first if z + first <= size // 2 else z + first - size
         for y in range(size):
@@ -230,7 +237,8 @@ def floored_weights(sums: FourierSums, padding: int, threads: int) -> Grid:
     """Return 1 / density, the density not below 1/1000 of the mean of its shell.
 
     What RELION does when the gridding is skipped; shells are floor(|k| / padding). 0 outside the
-    sphere and where a shell is empty. Arguments and result as for `gridding_weights`.
+    sphere and where a shell is empty; voxels on the sphere count, unlike in the iterations.
+    Arguments and result as for `gridding_weights`.
     """
     radius = sums.ball.radius
     planes = np.linspace(-radius, radius + 1, 4 * threads + 5).astype(np.int64)
@@ -238,7 +246,7 @@ def floored_weights(sums: FourierSums, padding: int, threads: int) -> Grid:
     geometry = (sums.values, sums.ball.starts, radius, padding)
     for_each_slab(partial(_sum_shells, *geometry, shells), planes, threads)
     total, count = shells.sum(axis=0).T
-    floor = (_SMALLEST_SHARE_OF_MEAN * total / np.maximum(count, 1)).astype(np.float32)
+    floor = (SMALLEST_SHARE_OF_MEAN * total / np.maximum(count, 1)).astype(np.float32)
     weights = np.zeros(sums.ball.n_voxels, dtype=np.float32)
     for_each_slab(partial(_invert, *geometry, floor, weights), planes, threads)
     return weights
@@ -250,7 +258,7 @@ def _sum_shells(values, starts, radius, padding, shells, first, last):  # type: 
     for z in range(first, last):
         for y in range(-radius, radius + 1):
             start = starts[z + radius + 1, y + radius + 1]
-            for x in range(columns_inside(z, y, radius)):
+            for x in range(columns_within(z, y, radius)):
                 shell = int(np.sqrt(np.float64(z * z + y * y + x * x)) / padding)
                 shells[z + radius, shell, 0] += values[start + x, 2]
                 shells[z + radius, shell, 1] += 1
@@ -262,7 +270,7 @@ def _invert(values, starts, radius, padding, floor, weights, first, last):  # ty
     for z in range(first, last):
         for y in range(-radius, radius + 1):
             start = starts[z + radius + 1, y + radius + 1]
-            for x in range(columns_inside(z, y, radius)):
+            for x in range(columns_within(z, y, radius)):
                 shell = int(np.sqrt(np.float64(z * z + y * y + x * x)) / padding)
                 value = max(values[start + x, 2], floor[shell])
                 if value > 0:

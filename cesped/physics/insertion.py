@@ -43,6 +43,7 @@ def insert_slices(
     origins_px: NDArray[np.float64],
     padding: int,
     threads: int,
+    premultiplied: bool = False,
 ) -> None:
     """Add CTF * X and CTF^2 of a batch of images to a padded grid, trilinearly.
 
@@ -60,6 +61,7 @@ def insert_slices(
     origins_px : `(B, 2)` x, y: what must be added to bring the content to the centre [pixels]
     padding : size of the grid over the size of the image
     threads : threads to use
+    premultiplied : the images are CTF * X already
     """
     n = half_planes.shape[1]
     phase_x, phase_y = origin_phases(origins_px, n)
@@ -67,7 +69,7 @@ def insert_slices(
     last = last_columns(rotations, n, padding)
     bounds = slab_bounds(sums.ball.radius, max(MIN_SLABS, _SLABS_PER_THREAD * threads))
     grid, starts = sums.values.reshape(-1), sums.ball.starts
-    batch = (half_planes, ctf, scaled, weights, phase_x, phase_y, last)
+    batch = (half_planes, ctf, scaled, weights, phase_x, phase_y, last, premultiplied)
     for_each_slab(
         lambda first, stop: _insert_slab(grid, starts, first, stop, *batch), bounds, threads
     )
@@ -158,7 +160,9 @@ def _narrow(low, high, slope, offset, bound, sign):  # type: ignore[no-untyped-d
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _insert_slab(grid, starts, first, stop, planes, ctf, scaled, weights, phase_x, phase_y, last):  # type: ignore[no-untyped-def]
+def _insert_slab(  # type: ignore[no-untyped-def]
+    grid, starts, first, stop, planes, ctf, scaled, weights, phase_x, phase_y, last, premultiplied
+):
     """Insert what falls on the planes `first <= z < stop` of the grid.
 
     `scaled` is padding * R. Along a row of an image the grid position is linear in kx, so the
@@ -210,9 +214,10 @@ def _insert_slab(grid, starts, first, stop, planes, ctf, scaled, weights, phase_
                     c, value, phase = ctf_row[at_k], plane_row[at_k], phase_row[at_k]
                     turn_real = row_real * phase.real - row_imag * phase.imag
                     turn_imag = row_real * phase.imag + row_imag * phase.real
-                    real = c * (value.real * turn_real - value.imag * turn_imag)
-                    imag = sign * c * (value.real * turn_imag + value.imag * turn_real)
                     square = weight * c * c
+                    factor = one if premultiplied else c
+                    real = factor * (value.real * turn_real - value.imag * turn_imag)
+                    imag = sign * factor * (value.real * turn_imag + value.imag * turn_real)
                     lower, upper = z0 >= bottom, z0 + 1 < top
                     _add_sample(
                         grid, starts, z0, y0, x0, lower, upper, fx, fy, fz, real, imag, square

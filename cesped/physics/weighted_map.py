@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from .gridding import block_bounds, columns_inside, floored_weights, gridding_weights
+from .gridding import block_bounds, columns_within, floored_weights, gridding_weights
 from .half_ball import FourierSums
 from .insertion import for_each_slab
 
@@ -83,7 +83,7 @@ def _gather_weighted(values, starts, radius, weights, planes, first):  # type: i
         for y in range(size):
             ky = y if y <= size // 2 else y - size
             line = planes[z, y]
-            inside = columns_inside(kz, ky, radius)
+            inside = columns_within(kz, ky, radius)
             if inside:
                 start = starts[kz + radius + 1, ky + radius + 1]
             for x in range(inside):

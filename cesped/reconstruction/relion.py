@@ -14,7 +14,7 @@ from ..errors import OptionError, ProgramError, ProgramNotFoundError
 from ..geometry.symmetry import point_group
 from ..io.mrc import read_volume
 from ..progress import SILENT, Progress
-from ..vocabulary import Backend
+from ..vocabulary import Backend, CtfCorrection
 from .programs import failure_message, find_program, run_program
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
 from .relion_star import write_relion_star
@@ -173,6 +173,8 @@ class RelionReconstructor:
         arguments += ["--sym", options.symmetry.lower()]
         if options.ctf:
             arguments.append("--ctf")
+            if tables[0].ctf_correction_done is CtfCorrection.PHASE_FLIP:
+                arguments.append("--ctf_phase_flipped")
         if not options.gridding:
             arguments.append("--skip_gridding")
         if any(pose_set.weights is not None for pose_set in pose_sets):

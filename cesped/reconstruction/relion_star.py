@@ -11,6 +11,7 @@ from ..data.table import ParticleTable
 from ..geometry.euler import rotation_to_euler
 from ..io.star_writer import write_star
 from ..physics.ctf import CtfParameters
+from ..vocabulary import CtfCorrection
 from .protocol import PoseSet
 
 # RELION wants a microscope even where no CTF is asked for
@@ -63,6 +64,8 @@ def write_relion_star(
             "rlnImageDimensionality": 2,
         }
     )
+    if with_ctf and tables[0].ctf_correction_done is CtfCorrection.CTF_MULTIPLY:
+        optics["rlnCtfDataAreCtfPremultiplied"] = 1
     write_star(path, {"optics": optics, "particles": particles})
 
 

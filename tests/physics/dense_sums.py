@@ -21,9 +21,9 @@ def density_sums(density, box, padding):
     radius, size = sums.ball.radius, len(density)
     for z, y in np.ndindex(size, size):
         kz, ky = (k if k <= size // 2 else k - size for k in (z, y))
-        if kz**2 + ky**2 < radius**2:
+        if kz**2 + ky**2 <= radius**2:
             start = sums.ball.starts[kz + radius + 1, ky + radius + 1]
-            inside = int(np.ceil(np.sqrt(radius**2 - kz**2 - ky**2)))
+            inside = int(np.sqrt(radius**2 - kz**2 - ky**2)) + 1
             sums.values[start : start + inside, 2] = density[z, y, :inside]
     return sums
 
@@ -34,8 +34,8 @@ def to_fft_layout(ball, values, size):
     radius = ball.radius
     for z, y in np.ndindex(size, size):
         kz, ky = (k if k <= size // 2 else k - size for k in (z, y))
-        if kz**2 + ky**2 < radius**2:
+        if kz**2 + ky**2 <= radius**2:
             start = ball.starts[kz + radius + 1, ky + radius + 1]
-            inside = int(np.ceil(np.sqrt(radius**2 - kz**2 - ky**2)))
+            inside = int(np.sqrt(radius**2 - kz**2 - ky**2)) + 1
             grid[z, y, :inside] = values[start : start + inside]
     return grid

@@ -5,13 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from cesped.data.images import ImageSource
 from cesped.errors import MetadataError, OptionError, PixelSizeError, SymmetryError
 from cesped.geometry.poses import Poses
+from cesped.physics.ctf import ctf_half_plane
+from cesped.physics.ctf_correction import correct_ctf
+from cesped.physics.fourier import half_plane_to_images, images_to_half_plane
 from cesped.reconstruction import native
 from cesped.reconstruction.backends import make_reconstructor
 from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions
-from cesped.vocabulary import Backend
+from cesped.vocabulary import Backend, CtfCorrection
 
 OPTIONS = ReconstructionOptions(threads=1)
 
@@ -52,9 +57,9 @@ def test_images_are_read_once_for_all_pose_sets(small_table, monkeypatch):
     reconstructor = native.NativeReconstructor()
     apart = [reconstructor.reconstruct(small_table, [one], OPTIONS)[0] for one in pose_sets]
     rows_read = []
-    read = native.ImageSource.read
+    read = ImageSource.read
     monkeypatch.setattr(
-        native.ImageSource, "read", lambda self, rows: rows_read.extend(rows) or read(self, rows)
+        ImageSource, "read", lambda self, rows: rows_read.extend(rows) or read(self, rows)
     )
     together = reconstructor.reconstruct(small_table, pose_sets, OPTIONS)
     assert rows_read == list(range(60))
@@ -126,6 +131,27 @@ def test_what_cannot_share_a_map_is_named(small_table):
         reconstructor.reconstruct(small_table, pose_sets, ReconstructionOptions("Q7"))
 
 
+@pytest.mark.parametrize("done", [CtfCorrection.PHASE_FLIP, CtfCorrection.CTF_MULTIPLY])
+def test_images_that_are_corrected_already_give_the_same_map(small_table, monkeypatch, done):
+    pose_sets = [PoseSet(small_table.poses)]
+    (expected,) = native.NativeReconstructor().reconstruct(small_table, pose_sets, OPTIONS)
+    monkeypatch.setattr(ImageSource, "read", corrected(ImageSource.read, done))
+    flagged = replace(small_table, ctf_correction_done=done)
+    (found,) = native.NativeReconstructor().reconstruct(flagged, pose_sets, OPTIONS)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def corrected(read, done):
+    """Return a reader of images that were phase flipped, or multiplied by their CTF."""
+
+    def read_corrected(self, rows):
+        ctf = ctf_half_plane(self.table.ctf.select(rows), 24, self.table.pixel_size_angst[rows])
+        planes = images_to_half_plane(torch.from_numpy(read(self, rows)))
+        return half_plane_to_images(correct_ctf(planes, ctf, done)).numpy()
+
+    return read_corrected
+
+
 def test_nearly_equal_pixel_sizes_are_accepted(small_table):
     sizes = small_table.pixel_size_angst * np.where(np.arange(60) % 2, 1.0005, 1.0)
     table = replace(small_table, pixel_size_angst=sizes)
@@ -151,7 +177,7 @@ def test_impossible_options_are_refused():
         ReconstructionOptions(padding=0)
     with pytest.raises(OptionError, match="threads is 0"):
         ReconstructionOptions(threads=0)
-    with pytest.raises(OptionError, match="native, relion"):
+    with pytest.raises(OptionError, match="native, torch, relion"):
         make_reconstructor("magic")
 
 

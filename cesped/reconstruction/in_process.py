@@ -1,0 +1,213 @@
+"""Reconstruction inside this process: what the CPU engine and the torch engine have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from .. import __version__
+from ..data.images import ImageSource
+from ..data.table import ParticleTable
+from ..geometry.symmetry import PointGroup, point_group
+from ..progress import SILENT, Progress
+from ..vocabulary import Backend, CtfCorrection
+from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
+from .sampling import check_pose_sets, check_sampled_alike, common_pixel_size_angst
+from .sharding import ALONE, Shards
+
+
+class SliceSums(Protocol):
+    """Sums on a Fourier grid, and the map made of them: see `BackProjector`."""
+
+    @property
+    def sums(self) -> torch.Tensor:
+        """Return the sums themselves, to be added to those of other processes in place."""
+
+    def insert(
+        self,
+        half_planes: Any,
+        ctf: Any,
+        rotations: ArrayLike,
+        weights: ArrayLike | None = None,
+        origins_px: ArrayLike | None = None,
+        premultiplied: bool = False,
+    ) -> None:
+        """Add a batch of images."""
+
+    def symmetrise(self, group: PointGroup | None = None) -> None:
+        """Complete the grid and sum it over a point group."""
+
+    def merge(self, other: Self) -> None:
+        """Add other sums."""
+
+    def reconstruct(self, gridding: bool = True) -> Volume:
+        """Return the map."""
+
+
+class InProcessReconstructor(ABC):
+    """A `Reconstructor` of this package: all pose sets of a table share one pass over its images.
+
+    Parameters
+    ----------
+    shards : which part of the particles is this process's, and how to reach the others
+    """
+
+    name: Backend
+
+    def __init__(self, shards: Shards = ALONE) -> None:
+        self._shards = shards
+
+    def version(self) -> str:
+        """Return the program and version, to stamp results with."""
+        return f"cesped {__version__} {self.name}"
+
+    @abstractmethod
+    def _new_sums(self, box: int, n_held: int, options: ReconstructionOptions) -> SliceSums:
+        """Return sums of nothing; there will be `n_held` of them at once."""
+
+    @abstractmethod
+    def _batch_size(self, box: int, n_held: int, options: ReconstructionOptions) -> int:
+        """Return how many images to take at once beside `n_held` sums."""
+
+    @abstractmethod
+    def _transformed(
+        self, images: NDArray[np.float32], table: ParticleTable, options: ReconstructionOptions
+    ) -> tuple[Any, Any]:
+        """Return transforms about pixel 0 and CTFs of the particles of a table; None without."""
+
+    def reconstruct(
+        self,
+        table: ParticleTable,
+        pose_sets: Sequence[PoseSet],
+        options: ReconstructionOptions,
+        progress: Progress = SILENT,
+    ) -> list[Volume]:
+        """Return one map per pose set; see `Reconstructor.reconstruct`."""
+        group = point_group(options.symmetry)
+        shards = self._shards
+        with shards.together():
+            pending = self._accumulate(table, pose_sets, len(pose_sets), options, progress)
+        mine = self._gather(pending)
+        made: list[Volume | None] = []
+        label = "weighting the maps"
+        with shards.together(), progress.task(label, len(pose_sets)) as advance:
+            while mine:  # each is let go before the next is weighted
+                sums = mine.pop(0)
+                made.append(None if sums is None else _finished(sums, group, options))
+                advance(1)
+        return self._shared(made, table.image_size)
+
+    def reconstruct_halves(
+        self,
+        tables: tuple[ParticleTable, ParticleTable],
+        pose_sets: Sequence[tuple[PoseSet, PoseSet]],
+        options: ReconstructionOptions,
+        progress: Progress = SILENT,
+    ) -> list[HalfMaps]:
+        """Return the maps of both halves and of all particles, each particle read once."""
+        group = point_group(options.symmetry)
+        shards = self._shards
+        with shards.together():
+            check_sampled_alike(tables)
+            n_held = 2 * len(pose_sets)
+            halves = []
+            for half, table in enumerate(tables):
+                sets = [pair[half] for pair in pose_sets]
+                halves.append(self._accumulate(table, sets, n_held, options, progress))
+        firsts, seconds = (self._gather(half) for half in halves)
+        made: list[list[Volume | None]] = []
+        with shards.together(), progress.task("weighting the maps", len(pose_sets)) as advance:
+            while firsts:
+                first, second = firsts.pop(0), seconds.pop(0)
+                if first is None or second is None:
+                    made.append([None] * 3)
+                else:
+                    half0 = _finished(first, group, options)
+                    half1 = _finished(second, group, options)
+                    first.merge(second)
+                    del second  # its memory is needed for the weighting
+                    made.append([half0, half1, first.reconstruct(options.gridding)])
+                advance(1)
+        box = tables[0].image_size
+        columns = [self._shared(list(column), box) for column in zip(*made, strict=True)]
+        return [HalfMaps(*maps) for maps in zip(*columns, strict=True)]
+
+    def _accumulate(
+        self,
+        table: ParticleTable,
+        pose_sets: Sequence[PoseSet],
+        n_held: int,
+        options: ReconstructionOptions,
+        progress: Progress,
+    ) -> list[SliceSums | None]:
+        """Return the sums over this rank's particles, one for each pose set."""
+        pixel_size_angst = common_pixel_size_angst(table)
+        check_pose_sets(table, pose_sets)
+        if options.ctf:
+            table.require_ctf()
+        box = table.image_size
+        premultiplied = table.ctf_correction_done is CtfCorrection.CTF_MULTIPLY and options.ctf
+        all_sums = [self._new_sums(box, n_held, options) for _ in pose_sets]
+        batches = _batches(self._shards.rows(len(table)), self._batch_size(box, n_held, options))
+        label = f"back-projecting {table.source}"
+        with progress.task(label, sum(map(len, batches))) as advance:
+            for rows, images in _read_ahead(ImageSource(table), batches):
+                planes, ctf = self._transformed(images, table.select(rows), options)
+                for sums, pose_set in zip(all_sums, pose_sets, strict=True):
+                    # the transforms are about pixel 0: moving the content there from the middle
+                    # of the box is one more shift, free where the origin is shifted anyway
+                    sums.insert(
+                        planes,
+                        ctf,
+                        pose_set.poses.rotations[rows],
+                        None if pose_set.weights is None else pose_set.weights[rows],
+                        pose_set.poses.origins_angst[rows] / pixel_size_angst - box // 2,
+                        premultiplied,
+                    )
+                advance(len(rows))
+        return list(all_sums)
+
+    def _gather(self, pending: list[SliceSums | None]) -> list[SliceSums | None]:
+        """Return the sums of all ranks, where this one owns them; `pending` is emptied."""
+        gathered: list[SliceSums | None] = []
+        while pending:
+            sums = pending.pop(0)
+            owner = self._shards.owner(len(gathered))
+            if sums is not None:
+                self._shards.add_up(sums.sums, owner)
+            gathered.append(sums if owner == self._shards.rank else None)
+        return gathered
+
+    def _shared(self, made: list[Volume | None], box: int) -> list[Volume]:
+        """Return the maps of all ranks."""
+        shards = self._shards
+        return [
+            shards.share(volume, box, shards.owner(number)) for number, volume in enumerate(made)
+        ]
+
+
+def _finished(sums: SliceSums, group: PointGroup, options: ReconstructionOptions) -> Volume:
+    sums.symmetrise(group)
+    return sums.reconstruct(options.gridding)
+
+
+def _batches(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Return consecutive rows, `size` at a time."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _read_ahead(
+    source: ImageSource, batches: list[NDArray[np.int64]]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield rows and their images; the next batch is read while one is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        pending = None
+        for number, rows in enumerate(batches):
+            images = (pending or reader.submit(source.read, rows)).result()
+            more = number + 1 < len(batches)
+            pending = reader.submit(source.read, batches[number + 1]) if more else None
+            yield rows, images
