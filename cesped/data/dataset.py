@@ -24,7 +24,7 @@ class ParticlesDataset(ParticlesRelionStarDataset):
     benchmarkDir : folder of entries; CESPED_BENCHMARK_DIR or the user's data folder when None
     image_size : final size of the images [px]; that of the stack when None
     apply_perImg_normalization : mean 0 and deviation 1 outside the inscribed circle
-    ctf_correction : "phase_flip", "none" or "ctf_multiply"
+    ctf_correction : "phase_flip", "none", "ctf_multiply" or "wiener"
     image_size_factor_for_crop : share of the box that is cut off before resizing, 0 to 0.5
 
     Raises

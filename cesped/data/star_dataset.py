@@ -40,8 +40,8 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
     symmetry : point group, as RELION names it
     image_size : final size of the images [px]; that of the stack when None
     perImg_normalization : "noiseStats" (mean 0 and deviation 1 outside the inscribed circle),
-        "subtractMean" or "none"
-    ctf_correction : "none", "phase_flip" or "ctf_multiply"
+        "cornerStats" (the same in the corners), "subtractMean" or "none"
+    ctf_correction : "none", "phase_flip", "ctf_multiply" or "wiener"
     image_size_factor_for_crop : share of the box that is cut off before resizing, 0 to 0.5
 
     Raises

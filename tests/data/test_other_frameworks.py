@@ -1,4 +1,4 @@
-"""The code of docs/other_frameworks.md runs, with stand-ins of numpy for what is not installed."""
+"""The code of the documents on the dataset runs, with numpy for frameworks that are not here."""
 
 import importlib.util
 import re
@@ -11,8 +11,17 @@ import pytest
 import starfile
 from fake_entry import write_fake_entry
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "other_frameworks.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.M | re.S)
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def python_of(name):
+    """Return the Python blocks of a document, on an entry FAKE in place of DEMO."""
+    text = (DOCS / name).read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    return [block.replace('"DEMO"', '"FAKE"') for block in blocks]
+
+
+BLOCKS = python_of("other_frameworks.md")
 
 
 def value_and_grad(function, step=1e-3):
@@ -90,7 +99,7 @@ def test_the_document_runs_from_top_to_bottom(benchmark_dir, tmp_path, monkeypat
     scope = {}
     assert len(BLOCKS) == 7
     for block in BLOCKS:
-        exec(block.replace('"DEMO"', '"FAKE"'), scope)
+        exec(block, scope)
     assert scope["losses"][-1] < scope["losses"][0]
     np.testing.assert_allclose(scope["jax_losses"], scope["losses"], rtol=1e-3)
     assert scope["n_seen"] == 72
@@ -112,7 +121,7 @@ def test_the_viewing_directions_that_the_document_saves_are_those_of_the_model(
     scope = {"model": types.SimpleNamespace(predict_directions=lambda _: truth)}
     saving = next(block for block in BLOCKS if "saveMd" in block)
     for block in (BLOCKS[0], BLOCKS[1], saving):
-        exec(block.replace('"DEMO"', '"FAKE"'), scope)
+        exec(block, scope)
     found = scope["other"].particles.poses.rotations[:, :, 2]
     np.testing.assert_allclose(found, truth, atol=1e-6)
 
@@ -123,9 +132,22 @@ def test_the_python_of_the_document_on_preparing_runs(benchmark_dir, tmp_path, m
     write_fake_entry(benchmark_dir)
     monkeypatch.chdir(tmp_path)
     assert main(["preprocess", "FAKE", "--out", "prepared/DEMO"]) == 0
-    text = (DOCUMENT.parent / "preparing.md").read_text("utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    (block,) = python_of("preparing.md")
     scope = {}
     exec(block, scope)
     assert scope["img"].shape == (1, 32, 32)
     assert scope["iid"] == "000001@particles_0.mrcs"
+
+
+def test_the_document_on_the_dataset_runs_and_says_what_is_so(benchmark_dir, tmp_path, monkeypatch):
+    write_fake_entry(benchmark_dir, n_particles=36)
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for block in python_of("dataset.md"):
+        exec(block, scope)
+    assert scope["img"].shape == (1, 48, 48)
+    assert scope["metadata"]["pixel_size_angst"].shape == (32,)
+    assert scope["dataset"].sampling_rate == pytest.approx(3.0 * 24 / 48)
+    same = scope["same"]
+    assert (same.ctf_correction, same.image_size_factor_for_crop) == ("none", 0.0)
+    assert len(starfile.read(tmp_path / "predictions_1.star")["particles"]) == 36

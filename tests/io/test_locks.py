@@ -58,7 +58,7 @@ def test_a_killed_holder_releases_it_and_the_waiting_one_is_told(tmp_path):
         threading.Timer(0.3, lambda: os.kill(holder.pid, signal.SIGKILL)).start()
         with exclusive_lock(lock, told):
             pass
-    assert told.steps == [("Waiting for another process at work on images", None)]
+    assert told.steps == [("Waiting: another process is at work on images", None)]
     with exclusive_lock(lock, told):
         pass
     assert len(told.steps) == 1
