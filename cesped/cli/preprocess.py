@@ -62,6 +62,70 @@ def preprocess(
 ) -> None:
     """Prepare all images once, and keep the result.
 
+    Images are corrected for the CTF, normalised, cropped and resized. DIR gets particles_0.mrcs and
+    particles_0.star (and the same for half 1), which any program can read, and
+    particles_0.prepared.json, which says what was done. In Python they are
+    cesped.data.prepared.dataset.PreparedDataset("DIR/particles_0.star"), with the samples that
+    ParticlesDataset would give, many times as fast. DIR is also an entry, which commands find with
+    --benchmarkDir set to the folder above it.
+
+    Killed at any moment, the same command goes on from there. Prepared images know the star file
+    and the stacks they were made from: if one of them changes, they are refused from then on, and
+    --force makes them anew.
+    """
+    from ..data.prepared.entries import PreparationJob
+    from ..data.prepared.files import PreparedFiles
+    from ..data.preprocessing import PreprocessingOptions
+
+
+OutDir = Annotated[
+    Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the prepared images.")
+]
+
+
+def preprocess(
+    source: Annotated[
+        str, typer.Argument(metavar="ENTRY|STAR", help="Name of an entry, or a star file.")
+    ],
+    out: OutDir,
+    halfset: OneHalf = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", help="Box of the result [px]; that of the stack if left out."),
+    ] = None,
+    crop: Annotated[
+        float, typer.Option("--crop", help="Share of the box cut off before resizing.")
+    ] = 0.25,
+    ctf_correction: Annotated[
+        CtfCorrection, typer.Option("--ctf-correction", help="What is done about the CTF.")
+    ] = CtfCorrection.PHASE_FLIP,
+    normalization: Annotated[
+        Normalization, typer.Option("--normalization", help="How grey values are normalised.")
+    ] = Normalization.NOISE_STATS,
+    dtype: Annotated[
+        PixelType,
+        typer.Option("--dtype", help="float16 takes half the room and rounds to 11 bits."),
+    ] = PixelType.FLOAT32,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root", "-r", metavar="DIR", help="Of a star file: folder its image names start from."
+        ),
+    ] = None,
+    symmetry: Annotated[
+        str | None, typer.Option("--symmetry", help="Of a star file: its point group.")
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only say whether the prepared images are whole and current."),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what was prepared otherwise, or is foreign.")
+    ] = False,
+    benchmark_dir: BenchmarkDir = None,
+) -> None:
+    """Prepare all images once, and keep the result.
+
     Images are corrected for the CTF, normalised, cropped and resized. DIR gets particles_0.mrcs and particles_0.star (and the same for half 1), which any program can
     read, and particles_0.prepared.json, which says what was done. In Python they are
     cesped.data.prepared.dataset.PreparedDataset("DIR/particles_0.star"), with the samples that
