@@ -1,18 +1,19 @@
-"""Errors of predicted poses, per particle and in summary (paper, II.C, equations 3 to 6)."""
+"""Errors of predicted poses, per particle (paper, II.C, equations 4 and 5)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.poses import Poses
-from cesped.geometry.rotations import viewing_directions
-from cesped.geometry.symmetry import (
-    PointGroup,
-    symmetric_direction_distance_deg,
-    symmetric_distance_deg,
+from cesped.geometry.rotations import (
+    geodesic_distance_deg,
+    inplane_distance_deg,
+    viewing_directions,
 )
+from cesped.geometry.symmetry import PointGroup, nearest_mates, symmetric_direction_distance_deg
 from cesped.vocabulary import PredictionType
 
 FloatArray = NDArray[np.float64]
@@ -28,31 +29,20 @@ class PoseErrors:
         between rotations otherwise [degrees]
     direction_deg : `(P,)` between viewing directions [degrees]
     shift_angst : `(P,)` length of the difference of the origins [angstrom]
+    inplane_deg : `(P,)` the part of the turn that is about the viewing direction [degrees]; NaN
+        for S2, where it was not predicted
     """
 
     angular_deg: FloatArray
     direction_deg: FloatArray
     shift_angst: FloatArray
+    inplane_deg: FloatArray
 
-
-@dataclass(frozen=True)
-class AngularSummary:
-    """Angular errors of a set of particles in five figures.
-
-    Parameters
-    ----------
-    mean_deg : MAnE, equation 3 [degrees]
-    weighted_mean_deg : wMAnE, equation 6, weights are the confidence in the ground truth [degrees];
-        NaN if all weights are zero
-    median_deg : the median [degrees]
-    share_under_5_deg, share_under_10_deg : fraction of particles with a smaller error
-    """
-
-    mean_deg: float
-    weighted_mean_deg: float
-    median_deg: float
-    share_under_5_deg: float
-    share_under_10_deg: float
+    @classmethod
+    def joined(cls, parts: Sequence["PoseErrors"]) -> "PoseErrors":
+        """Return the errors of several sets of particles, one after the other."""
+        names = [item.name for item in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def pose_errors(
@@ -71,51 +61,13 @@ def pose_errors(
     )
     if prediction_type is PredictionType.S2:
         angular_deg = direction_deg
+        inplane_deg = np.full(len(direction_deg), np.nan)
     else:
-        angular_deg = symmetric_distance_deg(truth.rotations, predicted.rotations, group)
-    shift_angst = np.linalg.norm(predicted.origins_angst - truth.origins_angst, axis=1)
-    return PoseErrors(angular_deg, direction_deg, np.asarray(shift_angst, dtype=np.float64))
-
-
-def summarise(errors_deg: ArrayLike, truth_confidence: ArrayLike) -> AngularSummary:
-    """Return the summary of angular errors `(P,)` [degrees].
-
-    Parameters
-    ----------
-    errors_deg : `(P,)` [degrees]
-    truth_confidence : `(P,)` how sure the ground truth is of itself, rlnMaxValueProbDistribution
-
-    Examples
-    --------
-    >>> summarise([1.0, 3.0], [3.0, 1.0]).weighted_mean_deg
-    1.5
-    """
-    errors = np.asarray(errors_deg, dtype=np.float64)
-    weights = np.asarray(truth_confidence, dtype=np.float64)
-    total = float(weights.sum())
-    return AngularSummary(
-        mean_deg=float(errors.mean()),
-        weighted_mean_deg=float(weights @ errors) / total if total > 0 else float("nan"),
-        median_deg=float(np.median(errors)),
-        share_under_5_deg=float(np.mean(errors < 5)),
-        share_under_10_deg=float(np.mean(errors < 10)),
-    )
-
-
-def shift_rmse_angst(shift_errors_angst: ArrayLike) -> float:
-    """Return the root of the mean squared length [angstrom] of shift errors `(P,)`.
-
-    Notes
-    -----
-    As published: the squared x and y differences of a particle are added, not averaged.
-
-    Examples
-    --------
-    >>> shift_rmse_angst([3.0, 4.0, 5.0])
-    4.08...
-    """
-    errors = np.asarray(shift_errors_angst, dtype=np.float64)
-    return float(np.sqrt(np.mean(errors**2)))
+        mates = nearest_mates(truth.rotations, predicted.rotations, group)
+        angular_deg = geodesic_distance_deg(mates, predicted.rotations)
+        inplane_deg = inplane_distance_deg(mates, predicted.rotations)
+    shift_angst: FloatArray = np.linalg.norm(predicted.origins_angst - truth.origins_angst, axis=1)
+    return PoseErrors(angular_deg, direction_deg, shift_angst, inplane_deg)
 
 
 def completed_poses(truth: Poses, predicted: Poses, prediction_type: PredictionType) -> Poses:

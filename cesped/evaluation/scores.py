@@ -5,14 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cesped.evaluation.angular import (
-    FloatArray,
-    PoseErrors,
-    pose_errors,
-    shift_rmse_angst,
-    summarise,
-)
+from cesped.data.table import ParticleTable
+from cesped.evaluation.angular import FloatArray, PoseErrors, pose_errors
 from cesped.evaluation.half_sets import PredictedHalf
+from cesped.evaluation.pose_figures import pose_rows
 from cesped.evaluation.results import Direction, MetricRow
 from cesped.evaluation.volumes import (
     Agreement,
@@ -95,16 +91,16 @@ def score_poses(
         pose_errors(truth[half], poses[half], prediction_type, group) for half in (0, 1)
     )
     confidences = [truth[half].confidence for half in (0, 1)]
-    both = PoseErrors(
-        *(
-            np.concatenate([getattr(first, name), getattr(second, name)])
-            for name in ("angular_deg", "direction_deg", "shift_angst")
-        )
-    )
     rows = [
-        *_pose_rows(entry, origin, "0", first, confidences[0]),
-        *_pose_rows(entry, origin, "1", second, confidences[1]),
-        *_pose_rows(entry, origin, ALL, both, np.concatenate(confidences)),
+        *pose_rows(entry, origin.value, "0", first, confidences[0]),
+        *pose_rows(entry, origin.value, "1", second, confidences[1]),
+        *pose_rows(
+            entry,
+            origin.value,
+            ALL,
+            PoseErrors.joined([first, second]),
+            np.concatenate(confidences),
+        ),
     ]
     return PoseScores((first, second), tuple(rows))
 
@@ -193,7 +189,8 @@ def particle_table(
     """Return one row per particle, half 0 first, each half in the order of its star file.
 
     Columns: id, half, rot_deg and tilt_deg of the true pose, angular_error_deg,
-    direction_error_deg, shift_error_angst, truth_confidence, predicted_confidence.
+    direction_error_deg, inplane_error_deg, shift_error_angst, truth_confidence,
+    predicted_confidence, and defocus_angst, the mean of both axes; NaN where it is not known.
     """
     parts = []
     for half in (0, 1):
@@ -207,29 +204,20 @@ def particle_table(
                     "tilt_deg": angles_deg[:, 1],
                     "angular_error_deg": errors[half].angular_deg,
                     "direction_error_deg": errors[half].direction_deg,
+                    "inplane_error_deg": errors[half].inplane_deg,
                     "shift_error_angst": errors[half].shift_angst,
                     "truth_confidence": halves[half].truth.confidence,
                     "predicted_confidence": halves[half].predicted.confidence,
+                    "defocus_angst": _defocus_angst(halves[half].table),
                 }
             )
         )
     return pd.concat(parts, ignore_index=True)
 
 
-def _pose_rows(
-    entry: str, origin: PoseOrigin, half: str, errors: PoseErrors, confidence: FloatArray
-) -> list[MetricRow]:
-    summary = summarise(errors.angular_deg, confidence)
-    figures: list[tuple[str, float, str, Direction]] = [
-        ("mean_angular_error_deg", summary.mean_deg, "deg", "min"),
-        ("weighted_mean_angular_error_deg", summary.weighted_mean_deg, "deg", "min"),
-        ("median_angular_error_deg", summary.median_deg, "deg", "min"),
-        ("share_under_5_deg", summary.share_under_5_deg, "", "max"),
-        ("share_under_10_deg", summary.share_under_10_deg, "", "max"),
-        ("mean_direction_error_deg", float(errors.direction_deg.mean()), "deg", "min"),
-        ("shift_rmse_angst", shift_rmse_angst(errors.shift_angst), "angst", "min"),
-    ]
-    return [
-        MetricRow(origin.value, entry, half, metric, False, value, unit, direction)
-        for metric, value, unit, direction in figures
-    ]
+def _defocus_angst(table: ParticleTable) -> FloatArray:
+    """Return the mean defocus `(P,)` of each particle [angstrom]; NaN without a CTF."""
+    if table.ctf is None:
+        return np.full(len(table), np.nan)
+    defocus_angst: FloatArray = 0.5 * (table.ctf.defocus_u_angst + table.ctf.defocus_v_angst)
+    return defocus_angst

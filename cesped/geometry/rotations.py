@@ -74,6 +74,29 @@ def direction_distance_deg(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return angle
 
 
+def inplane_distance_deg(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Return the in-plane part `(...)` [degrees, 0 to 180] of the turn that takes `a` to `b`.
+
+    Parameters
+    ----------
+    a, b : `(..., 3, 3)` rotations, broadcast against each other
+
+    Notes
+    -----
+    Any turn `a' b` is one about an axis in the image plane, which alone moves the viewing
+    direction, after one about the viewing direction itself (swing and twist). This is the angle
+    of the latter. It needs no meridian, so it does not jump at the poles as a difference of psi
+    does; with the angle between the directions it makes up the whole distance,
+    `cos(whole / 2) = cos(direction / 2) cos(inplane / 2)`. Between opposite directions every
+    in-plane turn is as good as another, and the value says nothing.
+    """
+    left = np.asarray(a, dtype=np.float64)
+    turn = np.swapaxes(left, -1, -2) @ np.asarray(b, dtype=np.float64)
+    sine = turn[..., 1, 0] - turn[..., 0, 1]
+    angle: FloatArray = np.degrees(np.arctan2(np.abs(sine), turn[..., 0, 0] + turn[..., 1, 1]))
+    return angle
+
+
 def random_rotations(n: int, generator: np.random.Generator) -> FloatArray:
     """Return `(n, 3, 3)` rotations drawn uniformly (Haar measure)."""
     quaternions = generator.standard_normal((n, 4))

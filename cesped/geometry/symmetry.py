@@ -76,8 +76,8 @@ def point_group(name: str) -> PointGroup:
     return _point_group(str(name).strip().upper())
 
 
-def symmetric_distance_deg(truth: ArrayLike, predicted: ArrayLike, group: PointGroup) -> FloatArray:
-    """Return the smallest angle `(B,)` [degrees] between `g @ truth` and `predicted` over `g`.
+def nearest_mates(truth: ArrayLike, predicted: ArrayLike, group: PointGroup) -> FloatArray:
+    """Return, of all poses `g @ truth`, the one nearest to `predicted`: `(B, 3, 3)`.
 
     Parameters
     ----------
@@ -92,18 +92,36 @@ def symmetric_distance_deg(truth: ArrayLike, predicted: ArrayLike, group: PointG
     Notes
     -----
     The nearest operator is the one of largest trace, found for a block of poses by one matrix
-    product; its angle alone is then computed by `geodesic_distance_deg`, exact at 0.
+    product.
     """
     a, b = _pair(truth, predicted, (3, 3))
-    distances = np.empty(a.shape[0])
+    mates = np.empty_like(a)
     weights = group.operators.reshape(group.order, 9).T
     for start in range(0, a.shape[0], _CHUNK):
         rows = slice(start, start + _CHUNK)
         # trace((g a)' b) = <g, b a'>
         relative = b[rows] @ np.swapaxes(a[rows], 1, 2)
         nearest = np.argmax(relative.reshape(-1, 9) @ weights, axis=1)
-        distances[rows] = geodesic_distance_deg(group.operators[nearest] @ a[rows], b[rows])
-    return distances
+        mates[rows] = group.operators[nearest] @ a[rows]
+    return mates
+
+
+def symmetric_distance_deg(truth: ArrayLike, predicted: ArrayLike, group: PointGroup) -> FloatArray:
+    """Return the smallest angle `(B,)` [degrees] between `g @ truth` and `predicted` over `g`.
+
+    The angle is that of `geodesic_distance_deg`, exact at 0.
+
+    Parameters
+    ----------
+    truth, predicted : `(B, 3, 3)` rotations
+    group : the symmetry of the particle
+
+    Raises
+    ------
+    GeometryError
+        If the two do not have the same shape `(B, 3, 3)`.
+    """
+    return geodesic_distance_deg(nearest_mates(truth, predicted, group), predicted)
 
 
 def symmetric_direction_distance_deg(

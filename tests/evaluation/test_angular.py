@@ -3,12 +3,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 from tiny_entries import turned
 
-from cesped.evaluation.angular import (
-    completed_poses,
-    pose_errors,
-    shift_rmse_angst,
-    summarise,
-)
+from cesped.evaluation.angular import PoseErrors, completed_poses, pose_errors
+from cesped.evaluation.pose_figures import pose_rows
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations
@@ -34,13 +30,18 @@ def poses_of(rotations, generator):
     return Poses(rotations, generator.normal(0, 4, (count, 2)), generator.uniform(0, 1, count))
 
 
+def figures(errors, confidence):
+    """Return the figures of poses by name."""
+    return {row.metric: row.value for row in pose_rows("E", "prediction", "0", errors, confidence)}
+
+
 @pytest.mark.parametrize("prediction_type", list(PredictionType))
 @pytest.mark.parametrize("symmetry", ["C1", "C7", "D2", "T", "O", "I1"])
 def test_identical_poses_have_no_error_at_all(truth, prediction_type, symmetry):
     errors = pose_errors(truth, truth, prediction_type, point_group(symmetry))
     assert errors.angular_deg.max() < 1e-6
     assert errors.shift_angst.max() == 0
-    assert summarise(errors.angular_deg, truth.confidence).mean_deg < 1e-6
+    assert figures(errors, truth.confidence)["weighted_mean_angular_error_deg"] < 1e-6
 
 
 @pytest.mark.parametrize("angle_deg", [1e-5, 0.1, 3.0, 179.9])
@@ -89,20 +90,68 @@ def test_s2_error_is_the_angle_between_viewing_directions(truth, generator):
     np.testing.assert_array_equal(errors.angular_deg, errors.direction_deg)
 
 
-def test_summary_equals_a_plain_restatement(generator):
-    errors = generator.uniform(0, 30, 501)
+def test_figures_equal_a_plain_restatement(generator):
+    angular, direction, shift, inplane = generator.uniform(0, 30, (4, 501))
     weights = generator.uniform(0, 1, 501)
-    summary = summarise(errors, weights)
-    total = sum(w * e for w, e in zip(weights, errors, strict=True))
-    assert summary.mean_deg == pytest.approx(sum(errors) / 501, abs=1e-12)
-    assert summary.weighted_mean_deg == pytest.approx(total / sum(weights), abs=1e-12)
-    assert summary.median_deg == sorted(errors)[250]
-    assert summary.share_under_5_deg == sum(e < 5 for e in errors) / 501
-    assert summary.share_under_10_deg == sum(e < 10 for e in errors) / 501
+    found = figures(PoseErrors(angular, direction, shift, inplane), weights)
+    total = sum(w * e for w, e in zip(weights, angular, strict=True))
+    expected = {
+        "mean_angular_error_deg": sum(angular) / 501,
+        "weighted_mean_angular_error_deg": total / sum(weights),
+        "median_angular_error_deg": sorted(angular)[250],
+        "share_under_5_deg": sum(e < 5 for e in angular) / 501,
+        "share_under_10_deg": sum(e < 10 for e in angular) / 501,
+        "mean_direction_error_deg": sum(direction) / 501,
+        "shift_rmse_angst": (sum(e**2 for e in shift) / 501) ** 0.5,
+        "angular_error_quantile_25_deg": sorted(angular)[125],
+        "angular_error_quantile_75_deg": sorted(angular)[375],
+        "angular_error_quantile_90_deg": sorted(angular)[450],
+        "angular_error_quantile_95_deg": sorted(angular)[475],
+        "median_direction_error_deg": sorted(direction)[250],
+        "direction_share_under_5_deg": sum(e < 5 for e in direction) / 501,
+        "direction_share_under_10_deg": sum(e < 10 for e in direction) / 501,
+        "mean_inplane_error_deg": sum(inplane) / 501,
+        "median_inplane_error_deg": sorted(inplane)[250],
+        "median_shift_error_angst": sorted(shift)[250],
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_weights_of_zero_leave_the_weighted_mean_undefined():
-    assert np.isnan(summarise([1.0, 2.0], [0.0, 0.0]).weighted_mean_deg)
+def test_weights_of_zero_leave_the_weighted_mean_undefined(truth):
+    errors = pose_errors(truth, truth, SO3, C1)
+    assert np.isnan(figures(errors, np.zeros(200))["weighted_mean_angular_error_deg"])
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "D2", "O"])
+def test_direction_and_in_plane_parts_make_up_the_whole_turn(truth, symmetry, generator):
+    """By scipy: the turn is a swing about an axis in the image plane after an in-plane turn."""
+    group = point_group(symmetry)
+    tilt = generator.uniform(0, 20, 200)
+    spin = generator.uniform(-15, 15, 200)
+    about = generator.uniform(0, 360, 200)
+    swing = Rotation.from_euler("ZYZ", np.column_stack([about, tilt, -about]), degrees=True)
+    twist = Rotation.from_euler("Z", spin[:, None], degrees=True)
+    mates = group.operators[generator.integers(0, group.order, 200)]
+    rotations = mates @ truth.rotations @ (swing * twist).as_matrix()
+    predicted = Poses(rotations, truth.origins_angst, truth.confidence)
+    errors = pose_errors(truth, predicted, SO3, group)
+    np.testing.assert_allclose(errors.inplane_deg, abs(spin), atol=1e-6)
+    # a symmetry mate may have a nearer direction, though it is further off as a whole
+    assert np.all(errors.direction_deg <= tilt + 1e-6)
+    if symmetry == "C1":
+        np.testing.assert_allclose(errors.direction_deg, tilt, atol=1e-6)
+    whole = np.cos(np.radians(tilt / 2)) * np.cos(np.radians(spin / 2))
+    np.testing.assert_allclose(np.cos(np.radians(errors.angular_deg / 2)), whole, atol=1e-9)
+
+
+def test_the_in_plane_error_does_not_jump_at_a_pole(generator):
+    """Near tilt 0 psi is anything, but a turn by 2 degrees has no part above 2 degrees."""
+    angles_deg = np.column_stack([generator.uniform(0, 360, (200, 1)), np.full((200, 2), 0.01)])
+    truth = poses_of(euler_to_rotation(angles_deg), generator)
+    errors = pose_errors(truth, turned(truth, 2.0, generator), SO3, C1)
+    assert errors.inplane_deg.max() <= 2 + 1e-9
+    assert errors.direction_deg.max() <= 2 + 1e-9
+    assert np.isnan(pose_errors(truth, truth, S2, C1).inplane_deg).all()
 
 
 def test_shift_error_is_the_published_one(truth, generator):
@@ -110,7 +159,8 @@ def test_shift_error_is_the_published_one(truth, generator):
     errors = pose_errors(truth, predicted, SO3XR2, C1)
     difference = predicted.origins_angst - truth.origins_angst
     published = np.linalg.norm(difference) / np.sqrt(len(truth))
-    assert shift_rmse_angst(errors.shift_angst) == pytest.approx(published, abs=1e-12)
+    found = figures(errors, truth.confidence)["shift_rmse_angst"]
+    assert found == pytest.approx(published, abs=1e-12)
 
 
 def test_what_was_not_predicted_comes_from_the_truth(truth, generator):
