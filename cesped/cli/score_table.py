@@ -3,8 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from ..report.glossary import MAIN_MAP_GROUPS, POSE_TERMS
-from ..vocabulary import PredictionType
+from ..report.glossary import ABINITIO_TERMS, MAIN_MAP_GROUPS, POSE_TERMS
+from ..vocabulary import PredictionType, Track
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
@@ -24,10 +24,14 @@ def print_score(result: "EvaluationResult") -> None:
     titles = "".join(f"{title:>{_COLUMN_WIDTH}}" for title in _COLUMNS.values())
     print(" " * _LABEL_WIDTH + titles)
     values = {poses: result.metrics_of(poses) for poses in _COLUMNS}
-    for group, terms in {"Poses": POSE_TERMS, **MAIN_MAP_GROUPS}.items():
+    groups = {"Poses": POSE_TERMS, **MAIN_MAP_GROUPS}
+    if result.stamps.get("track") == Track.AB_INITIO.value:
+        groups["Ab initio"] = ABINITIO_TERMS
+    for group, terms in groups.items():
         print(group)
         for metric, term in terms.items():
-            if metric == "shift_rmse_angst" and not _predicts_shifts(result):
+            is_of_shifts = metric.startswith(("shift_rmse", "translation_error"))
+            if is_of_shifts and not _predicts_shifts(result):
                 continue
             cells = (term.show(values[poses].get(metric, math.nan)) for poses in _COLUMNS)
             row = "".join(f"{cell:>{_COLUMN_WIDTH}}" for cell in cells)

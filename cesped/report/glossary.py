@@ -71,6 +71,47 @@ POSE_TERMS: dict[str, Term] = {
     ),
 }
 
+#: Figures of the ab initio track, in the order of the table.
+ABINITIO_TERMS: dict[str, Term] = {
+    "frobenius_error": Term(
+        "rotation error (F-norm), as submitted",
+        "",
+        "CryoFastAR's figure: orientations as one view sees the others, for the best of up to "
+        "5,000 views; 0 is perfect. It knows neither the other hand nor symmetry.",
+        4,
+    ),
+    "frobenius_error_aligned": Term(
+        "rotation error (F-norm), aligned",
+        "",
+        "The same distance after alignment, symmetry allowed for.",
+        4,
+    ),
+    "translation_error_px": Term(
+        "shift error, as submitted",
+        "px",
+        "Mean distance of the predicted centre from the known one.",
+        3,
+    ),
+    "translation_error_aligned_px": Term(
+        "shift error, aligned",
+        "px",
+        "The same after the whole map was moved back to where the known one is.",
+        3,
+    ),
+    "pcc_volume_aligned": Term(
+        "correlation of aligned maps",
+        "",
+        "The predicted map was turned and moved onto the known one as a whole.",
+        4,
+    ),
+    "resolution_volume_aligned_05_angst": Term(
+        "resolution of aligned maps at 0.5", "Å", "CryoFastAR's figure for simulated data.", 2
+    ),
+    "resolution_volume_aligned_0143_angst": Term(
+        "resolution of aligned maps at 0.143", "Å", "CryoFastAR's figure for real data.", 2
+    ),
+}
+
 
 def _map_terms(name: str) -> dict[str, Term]:
     return {

@@ -18,10 +18,11 @@ from ..geometry.symmetry import (
 )
 from ..io.files import write_text_atomic
 from ..io.mrc import read_volume
-from ..vocabulary import PredictionType
+from ..vocabulary import PredictionType, Track
 from .canvas import png_element, svg_element
 from .figures import angular_error_figure, direction_figure, fsc_figure, slices_figure
 from .glossary import (
+    ABINITIO_TERMS,
     MAIN_MAP_GROUPS,
     MAP_TERMS,
     OTHER_MAP_GROUPS,
@@ -161,12 +162,15 @@ def _score_table(result: "EvaluationResult") -> str:
     poses = dict(POSE_TERMS)
     if PredictionType.parse(result.prediction_type) is not PredictionType.SO3XR2:
         del poses["shift_rmse_angst"]  # shifts were not predicted
+    groups: dict[str, Mapping[str, Term]] = {"Poses": poses, **MAIN_MAP_GROUPS}
+    if result.stamps.get("track") == Track.AB_INITIO.value:
+        groups["Without a reference: figures of the ab initio track"] = ABINITIO_TERMS
     scores = _Scores(result)
     return (
         "<section><h2>The score</h2>"
         "<p>Each figure stands between two marks: poses drawn at random (the floor) and the known "
         "poses themselves (the ceiling that the data allow).</p>"
-        + _figure_table(scores, {"Poses": poses, **MAIN_MAP_GROUPS})
+        + _figure_table(scores, groups)
         + _details("More about the maps", _figure_table(scores, OTHER_MAP_GROUPS))
         + _details("Figures under their published names", _published_table(result))
         + _details("Every figure, each half by itself, with and without mask", _long_table(result))

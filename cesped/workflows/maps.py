@@ -111,11 +111,11 @@ def project_map(
         raise OptionError(f"{out} names a star file; name the stack, such as projections.mrcs")
     for path in (stack, stack_star):
         check_writable(path)
-    volume, voxel_angst = _read_map(map_path)
+    volume, voxel_angst = read_map(map_path)
     table = read_particle_table(star, check_images=False)
     _refuse_inputs([stack, stack_star], table, map_path)
     poses = table.require_poses()
-    _check_pixel_sizes(voxel_angst, f"map {map_path}", table.sampling_rate, f"star file {star}")
+    check_pixel_sizes(voxel_angst, f"map {map_path}", table.sampling_rate, f"star file {star}")
     ctf = table.require_ctf() if apply_ctf else None
     projector = Projector(volume)
     with staging_folder(stack.parent, "projecting") as staging:
@@ -183,10 +183,10 @@ def compare_maps(
     csv_path, png_path = (Path(out).with_name(Path(out).name + end) for end in (".csv", ".png"))
     for path in (csv_path, png_path):
         check_writable(path)
-    volume_a, voxel_a = _read_map(first)
-    volume_b, voxel_b = _read_map(second, volume_a.shape, first)
-    _check_pixel_sizes(voxel_a, f"map {first}", voxel_b, f"map {second}")
-    mask_values = None if mask is None else _read_map(mask, volume_a.shape, first, is_mask=True)[0]
+    volume_a, voxel_a = read_map(first)
+    volume_b, voxel_b = read_map(second, volume_a.shape, first)
+    check_pixel_sizes(voxel_a, f"map {first}", voxel_b, f"map {second}")
+    mask_values = None if mask is None else read_map(mask, volume_a.shape, first, is_mask=True)[0]
     curve = fsc_curve(volume_a, volume_b, voxel_a, mask_values)
     figure = fsc_figure({f"{Path(first).name}, {Path(second).name}": curve})
     with staging_folder(csv_path.parent, "comparing") as staging:
@@ -213,14 +213,24 @@ def _curve_csv(curve: "FscCurve") -> str:
     return text.getvalue()
 
 
-def _read_map(
+def read_map(
     path: str | os.PathLike[str],
     shape: tuple[int, ...] | None = None,
     like: str | os.PathLike[str] | None = None,
     *,
     is_mask: bool = False,
 ) -> tuple[np.ndarray, float]:
-    """Return a cubic map and its voxel size [A]; of `shape`, the one of map `like`, if given."""
+    """Return a cubic map and its voxel size [A]; of `shape`, the one of map `like`, if given.
+
+    Raises
+    ------
+    GeometryError
+        If it is no cube, or of another shape.
+    ImageValueError
+        If it is constant.
+    MrcFileError
+        If it cannot be read.
+    """
     from ..io.mrc import read_volume
 
     what = "mask" if is_mask else "map"
@@ -259,7 +269,8 @@ def _refuse_inputs(
             raise OptionError(f"{path} is read here and would be lost; write to another name")
 
 
-def _check_pixel_sizes(first: float, first_name: str, second: float, second_name: str) -> None:
+def check_pixel_sizes(first: float, first_name: str, second: float, second_name: str) -> None:
+    """Raise PixelSizeError if two pixel sizes [A] differ by more than rounding."""
     if abs(first - second) > _PIXEL_SIZE_TOLERANCE * first:
         raise PixelSizeError(
             f"{first_name} has {first:.5g} A per pixel and {second_name} has {second:.5g}; "
