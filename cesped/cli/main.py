@@ -9,6 +9,7 @@ import typer
 
 from ..errors import CespedError
 from . import (
+    alignment,
     convert,
     demo,
     doctor,
@@ -55,6 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     *learning.COMMANDS,
     *scoring.COMMANDS,
     *maps.COMMANDS,
+    *alignment.COMMANDS,
     *convert.COMMANDS,
     *doctor.COMMANDS,
 )
