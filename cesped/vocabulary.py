@@ -119,6 +119,8 @@ class PoseOrigin(Choice):
     TRUTH_SAME_WEIGHTS = "truth_same_weights"
     #: random orientations with the true shifts: what no prediction should fall below
     RANDOM = "random"
+    #: every particle as if seen from the one side, unturned, with the true shifts
+    FIXED_VIEW = "fixed_view"
 
 
 class Track(Choice):
@@ -141,6 +143,16 @@ class Suspicion(Choice):
     PIXEL_SIZE = "pixel size"
     CONTRAST = "contrast"
     FRAME = "frame"
+
+
+class Severity(Choice):
+    """How much a finding about a submission weighs."""
+
+    #: it cannot be accepted so
+    FAULT = "wrong"
+    #: somebody must look at it
+    SUSPICIOUS = "suspicious"
+    NOTE = "note"
 
 
 class Health(Choice):

@@ -24,6 +24,22 @@ BenchmarkDir = Annotated[
     ),
 ]
 
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="Where --backend torch computes: cuda, cuda:1, cpu; a GPU if there is one."
+    ),
+]
+
+MemoryGb = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-gb",
+        metavar="GB",
+        help="Most memory --backend torch uses there; else 80 % of a GPU's free memory, or 4 GB.",
+    ),
+]
+
 Halfset = Annotated[
     int, typer.Option("--halfset", "-p", min=0, max=1, help="Which half of the entry: 0 or 1.")
 ]
@@ -58,6 +74,40 @@ class Command:
             epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines.splitlines()),
             context_settings=settings,
         )(self.function)
+
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """A word that is followed by one of several commands.
+
+    Attributes
+    ----------
+    name : the word after `cesped`.
+    help : text above the list of its commands.
+    examples : command lines, one per line, shown under the help.
+    commands : what may follow.
+    """
+
+    name: str
+    help: str
+    examples: str
+    commands: tuple[Command, ...]
+
+    def add_to(self, app: typer.Typer) -> None:
+        """Offer these commands in `app`."""
+        inner = new_app(no_args_is_help=True)
+        lines = inspect.cleandoc(self.examples)
+        inner.callback(
+            help=inspect.cleandoc(self.help),
+            epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines.splitlines()),
+        )(_nothing)
+        for command in self.commands:
+            command.add_to(inner)
+        app.add_typer(inner, name=self.name)
+
+
+def _nothing() -> None:
+    """Stand before the commands of a group, which share no option."""
 
 
 def new_app(**settings: Any) -> typer.Typer:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Annotated
 
 import typer
@@ -20,8 +21,9 @@ from . import (
     preprocess,
     published,
     scoring,
+    submit,
 )
-from .command import Command, new_app
+from .command import Command, CommandGroup, new_app
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -48,7 +50,7 @@ CESPED_BENCHMARK_DIR, else in your user data folder. `cesped COMMAND --help` sho
 Exit codes: 0 done, 1 an error that the message explains, 2 wrong usage, 130 interrupted.
 """
 
-COMMANDS: tuple[Command, ...] = (
+COMMANDS: tuple[Command | CommandGroup, ...] = (
     *demo.COMMANDS,
     *entries.COMMANDS,
     *download.COMMANDS,
@@ -59,6 +61,7 @@ COMMANDS: tuple[Command, ...] = (
     *alignment.COMMANDS,
     *convert.COMMANDS,
     *doctor.COMMANDS,
+    *submit.COMMANDS,
 )
 
 
@@ -127,6 +130,9 @@ def _run_app(program: typer.Typer, name: str, args: Sequence[str] | None) -> int
         # torch's threads would spin while they wait for each other: on cores that are shared with
         # anything else, training takes 2 to 10 times as long
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if args is None and _is_another_rank():  # torchrun's first process speaks for all
+        with open(os.devnull, "w") as silence, redirect_stdout(silence), redirect_stderr(silence):
+            return _run_app(program, name, sys.argv[1:])
     given = list(sys.argv[1:] if args is None else args)
     words = [word for word in given if word != "--debug"]
     try:
@@ -142,6 +148,10 @@ def _run_app(program: typer.Typer, name: str, args: Sequence[str] | None) -> int
         print(f"{name}: error: {_explain(error)}", file=sys.stderr)
         return EXIT_ERROR
     return EXIT_OK
+
+
+def _is_another_rank() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0"
 
 
 def _is_explained(error: Exception) -> bool:

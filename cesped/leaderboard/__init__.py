@@ -1,0 +1,1 @@
+"""Submissions, their checks, ranks and pages."""

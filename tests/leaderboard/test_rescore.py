@@ -1,0 +1,80 @@
+"""A submitted score against the one found here: confirmed, refuted, or not to be compared."""
+
+from dataclasses import replace
+
+import pytest
+
+from cesped.evaluation.outputs import read_metrics
+from cesped.leaderboard.rescore import TOLERANCES, compare_scores
+
+
+@pytest.fixture(scope="module")
+def score(evaluation):
+    return read_metrics(evaluation / "metrics.json")
+
+
+def moved(score, metric, by):
+    rows = [
+        replace(row, value=row.value + by) if row.metric == metric and row.half == "all" else row
+        for row in score.rows
+    ]
+    return replace(score, rows=tuple(rows))
+
+
+def test_a_score_confirms_itself(score):
+    comparison = compare_scores(score, score)
+    assert comparison.agrees
+    assert comparison.n_compared == len(score.rows)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [
+        ("mean_angular_error_deg", "deg"),
+        ("pcc_crossed", ""),
+        ("resolution_halves_05_angst", "angst"),
+    ],
+)
+def test_rounding_is_allowed_and_more_is_not(score, metric, unit):
+    assert compare_scores(moved(score, metric, 0.9 * TOLERANCES[unit]), score).agrees
+    comparison = compare_scores(moved(score, metric, 1.1 * TOLERANCES[unit]), score)
+    assert not comparison.agrees
+    assert {found.metric for found in comparison.differences} == {metric}
+
+
+def test_nan_agrees_with_nan_alone(score):
+    lost = moved(score, "mean_angular_error_deg", float("nan"))
+    assert compare_scores(lost, lost).agrees
+    assert not compare_scores(lost, score).agrees
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("metric_version", 99, "metric versions"),
+        ("mask_file", None, "masks"),
+        ("uses_predicted_confidence", False, "confidence"),
+        ("symmetry", "C7", "symmetries"),
+    ],
+)
+def test_scores_of_different_things_are_not_compared(score, key, value, said):
+    other = replace(score, stamps={**score.stamps, key: value})
+    comparison = compare_scores(other, score)
+    assert not comparison.agrees
+    assert said in comparison.reason
+
+
+def test_names_of_files_do_not_matter_and_their_content_does(score):
+    def with_files(**changes):
+        files = [{**file, **changes} for file in score.stamps["prediction_files"]]
+        return replace(score, stamps={**score.stamps, "prediction_files": files})
+
+    assert compare_scores(with_files(name="other.star"), score).agrees
+    reason = compare_scores(with_files(checksum="sha256:" + "0" * 64), score).reason
+    assert reason == "the two scores are of different predictions"
+
+
+def test_nothing_in_common_is_no_agreement(score):
+    comparison = compare_scores(replace(score, rows=()), score)
+    assert not comparison.agrees
+    assert comparison.reason
