@@ -23,7 +23,7 @@ def evaluate(
     outdir: str | os.PathLike[str] | None = None,
     *,
     maskFname: str | os.PathLike[str] | None = None,
-    backend: Literal["native", "relion"] | None = None,
+    backend: Literal["native", "torch", "relion"] | None = None,
 ) -> dict[str, float]:
     """Return the published figures of an entry whose two halves were predicted.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..vocabulary import Backend
-from .command import Command
+from .command import Command, Device, MemoryGb
 
 Star = Annotated[
     Path, typer.Option("--star", "-i", metavar="STAR", help="Star file of particles with poses.")
@@ -41,11 +41,13 @@ def reconstruct(
     threads: Annotated[
         int | None, typer.Option("--threads", "-j", help="Processor cores; all if left out.")
     ] = None,
+    device: Device = None,
+    memory_gb: MemoryGb = None,
 ) -> None:
     """Reconstruct a map from particles and their poses.
 
     The native engine needs nothing else and computes what `relion_reconstruct --ctf --pad 2`
-    computes; --backend relion runs that program itself.
+    computes; --backend torch computes the same on a GPU, and --backend relion runs that program.
     """
     from ..reconstruction.backends import make_reconstructor
     from ..reconstruction.protocol import ReconstructionOptions
@@ -59,7 +61,7 @@ def reconstruct(
         star,
         root,
         out,
-        make_reconstructor(backend, n_processes=threads or 1),
+        make_reconstructor(backend, n_processes=threads or 1, device=device, memory_gb=memory_gb),
         options,
         confidence_weights=confidence_weights,
         progress=make_progress(),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..vocabulary import Backend, PredictionType
-from .command import BenchmarkDir, Command
+from .command import BenchmarkDir, Command, Device, MemoryGb
 
 
 def evaluate(
@@ -66,7 +66,8 @@ def evaluate(
         Backend | None,
         typer.Option(
             "--backend",
-            help="Program that reconstructs; native, or relion if one of its options is given.",
+            help="Program that reconstructs: native (processor), torch (GPU) or relion; native, or "
+            "relion if one of its options is given.",
         ),
     ] = None,
     relion_bin_dir: Annotated[
@@ -81,6 +82,8 @@ def evaluate(
         str | None,
         typer.Option("--relionSingularity", metavar="SIF", help="Container image that has RELION."),
     ] = None,
+    device: Device = None,
+    memory_gb: MemoryGb = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Score the predicted poses of both halves of an entry.
@@ -88,6 +91,9 @@ def evaluate(
     Each half's star file must hold the predictions of a model that learned on the other half,
     with the particle names (rlnImageName) of the entry, in any order. Writes metrics.json,
     the maps, and report.html, which explains every figure.
+
+    Started by torchrun, its processes share the particles, on one machine or several; the first
+    writes and prints. --n_cpus is then for each.
     """
     from ..workflows.scoring import REPORT_NAME, ScoringOptions, choose_backend, score_predictions
     from .progress_bar import make_progress
@@ -104,6 +110,8 @@ def evaluate(
         relion_bin_dir=relion_bin_dir,
         mpirun=mpirun,
         container=container,
+        device=device,
+        memory_gb=memory_gb,
     )
     result = score_predictions(
         target,
@@ -126,6 +134,7 @@ COMMANDS = (
         cesped evaluate --predictionType SO3 --targetName DEMO --outdir evaluation/
             --half0PredsFname demo/predictions_0.star --half1PredsFname demo/predictions_1.star
         python -m cesped.evaluateEntry ...   is the same command
+        torchrun --nproc-per-node 4 -m cesped.evaluateEntry ...   on four processes
         """,
     ),
 )

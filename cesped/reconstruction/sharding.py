@@ -6,18 +6,22 @@ one of them and given to all. An error of one rank is told to all, so that none 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import RankError
 from .protocol import Volume
+
+if TYPE_CHECKING:  # loaded where it is used: most processes are alone
+    import torch
 
 #: A rank may have much more to read than another.
 _PATIENCE = timedelta(hours=12)
@@ -42,6 +46,9 @@ class Shards(Protocol):
 
     def share(self, volume: Volume | None, box: int, owner: int) -> Volume:
         """Return the map that rank `owner` has made."""
+
+    def told(self, decision: bool) -> bool:
+        """Return what rank 0 decided."""
 
     def together(self) -> AbstractContextManager[None]:
         """Wait at the end of a block for all ranks, and raise in all what was raised in one."""
@@ -71,6 +78,10 @@ class Alone:
             raise RankError("the only rank made no map; this is a mistake of the program")
         return volume
 
+    def told(self, decision: bool) -> bool:
+        """Return the decision."""
+        return decision
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Do nothing."""
@@ -90,7 +101,10 @@ class TorchrunShards:
     """
 
     def __init__(self, rank: int, size: int) -> None:
+        import torch.distributed
+
         self.rank, self.size = rank, size
+        self._group = torch.distributed
         # tensors of a GPU travel by NCCL; words and everything else by gloo
         self._for_gpus = (
             torch.distributed.new_group(backend="nccl", timeout=_PATIENCE)
@@ -110,14 +124,24 @@ class TorchrunShards:
     def add_up(self, values: torch.Tensor, owner: int) -> None:
         """Add the values of all ranks up in those of `owner`; other ranks' are of no more use."""
         group = self._for_gpus if values.is_cuda else None
-        for chunk in torch.split(values.view(-1), _CHUNK_VALUES):
-            torch.distributed.reduce(chunk, dst=owner, group=group)
+        flat = values.view(-1)
+        for start in range(0, len(flat), _CHUNK_VALUES):
+            chunk = flat[start : start + _CHUNK_VALUES]
+            self._group.reduce(chunk, dst=owner, group=group)
 
     def share(self, volume: Volume | None, box: int, owner: int) -> Volume:
         """Return the map that rank `owner` has made."""
+        import torch
+
         shared = np.empty((box, box, box), np.float32) if volume is None else volume
-        torch.distributed.broadcast(torch.from_numpy(shared), src=owner)
+        self._group.broadcast(torch.from_numpy(shared), src=owner)
         return shared
+
+    def told(self, decision: bool) -> bool:
+        """Return what rank 0 decided."""
+        decisions: list[bool] = [False] * self.size
+        self._group.all_gather_object(decisions, decision)
+        return decisions[0]
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -145,21 +169,22 @@ class TorchrunShards:
 
     def _messages(self, mine: str | None) -> list[str | None]:
         messages: list[str | None] = [None] * self.size
-        torch.distributed.all_gather_object(messages, mine)
+        self._group.all_gather_object(messages, mine)
         return messages
 
 
+@cache
 def join_shards() -> Shards:
-    """Return what `torchrun` made this process a part of; `ALONE` without it."""
+    """Return what `torchrun` made this process a part of; `ALONE` without it.
+
+    Ask where all ranks do: each waits for the others.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "MASTER_ADDR" not in os.environ:
         return ALONE
+    import torch.distributed
+
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+        atexit.register(torch.distributed.destroy_process_group)
     return TorchrunShards(torch.distributed.get_rank(), torch.distributed.get_world_size())
-
-
-def leave_shards() -> None:
-    """End the process group, if there is one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()

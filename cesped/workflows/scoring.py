@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend, PredictionType
-from .steps import run_once
+from .steps import is_made, run_once
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
@@ -30,6 +30,7 @@ class ScoringOptions:
     backend : program that reconstructs.
     threads : processor cores to use (n_cpus).
     relion_bin_dir, mpirun, container : where RELION is; see `make_reconstructor`.
+    device, memory_gb : where torch computes, and how much memory it may use there.
     """
 
     prediction_type: PredictionType = PredictionType.SO3
@@ -42,6 +43,8 @@ class ScoringOptions:
     relion_bin_dir: str | None = None
     mpirun: str | None = None
     container: str | None = None
+    device: str | None = None
+    memory_gb: float | None = None
 
 
 def choose_backend(backend: Backend | str | None, *relion_options: str | None) -> Backend:
@@ -72,6 +75,8 @@ def score_predictions(
 ) -> "EvaluationResult":
     """Evaluate an entry and write `metrics.json`, the maps and `report.html` into `outdir`.
 
+    Processes that `torchrun` started share the particles; the first of them writes.
+
     Parameters
     ----------
     target : name of the entry.
@@ -91,27 +96,44 @@ def score_predictions(
     """
     from ..evaluation.outputs import read_result
     from ..io.files import check_writable
+    from ..reconstruction.sharding import join_shards
 
-    check_writable(Path(outdir) / REPORT_NAME)
     chosen = options or ScoringOptions()
     folder = Path(outdir)
+    report = folder / REPORT_NAME  # written last
     scored: list[EvaluationResult] = []
-    run_once(
-        folder / REPORT_NAME,  # written last
-        _made_from(target, predictions, chosen, benchmark_dir) if reuse else None,
-        lambda: scored.append(
-            _evaluate_and_report(
-                target, predictions, folder, chosen, benchmark_dir, facts, progress
+    shards = join_shards()
+
+    with shards.together():
+        made_from = None
+        with shards.together():  # all know that it went well before they wait for the decision
+            if shards.rank == 0:
+                check_writable(report)
+                made_from = (
+                    _made_from(target, predictions, chosen, benchmark_dir) if reuse else None
+                )
+        if shards.told(is_made(report, made_from)):
+            return read_result(folder)
+        own_folder = folder if shards.rank == 0 else None
+
+        def evaluate() -> None:
+            scored.append(
+                _evaluate_and_report(
+                    target, predictions, own_folder, chosen, benchmark_dir, facts, progress
+                )
             )
-        ),
-    )
-    return scored[0] if scored else read_result(folder)
+
+        if shards.rank == 0:
+            run_once(report, made_from, evaluate)
+        else:
+            evaluate()
+    return scored[0]
 
 
 def _evaluate_and_report(
     target: str,
     predictions: tuple[str | os.PathLike[str], str | os.PathLike[str]],
-    folder: Path,
+    folder: Path | None,
     options: ScoringOptions,
     benchmark_dir: str | os.PathLike[str] | None,
     facts: Mapping[str, object] | None,
@@ -135,12 +157,17 @@ def _evaluate_and_report(
             mpirun=options.mpirun,
             n_processes=options.threads or 1,
             container=options.container,
+            device=options.device,
+            memory_gb=options.memory_gb,
+            sharded=True,
         ),
         outdir=folder,
         ignore_symmetry=options.ignore_symmetry,
         threads=options.threads,
         progress=progress,
     )
+    if folder is None:
+        return result
     (folder / REPORT_NAME).unlink(missing_ok=True)  # it may tell of the score before this one
     with progress.task("Writing the report", 1) as advance:
         write_report(result, folder / REPORT_NAME, facts)

@@ -32,18 +32,32 @@ def run_once(
     True if `make` was called.
     """
     target = Path(product)
-    note = target.with_name(target.name + ".made_from.json")
-    wanted = json.dumps(made_from, sort_keys=True, indent=1, default=str) + "\n"
-    if (
-        made_from is not None
-        and target.is_file()
-        and note.is_file()
-        and note.read_text("utf-8") == wanted
-    ):
+    if is_made(target, made_from):
         _LOG.info("%s is up to date", target)
         return False
+    note = _note_of(target)
     note.unlink(missing_ok=True)
     make()
     if made_from is not None:
-        write_text_atomic(note, wanted)
+        write_text_atomic(note, _as_text(made_from))
     return True
+
+
+def is_made(product: str | os.PathLike[str], made_from: Mapping[str, object] | None) -> bool:
+    """Return whether `run_once` made this product of the very same things before."""
+    target = Path(product)
+    note = _note_of(target)
+    return (
+        made_from is not None
+        and target.is_file()
+        and note.is_file()
+        and note.read_text("utf-8") == _as_text(made_from)
+    )
+
+
+def _note_of(target: Path) -> Path:
+    return target.with_name(target.name + ".made_from.json")
+
+
+def _as_text(made_from: Mapping[str, object]) -> str:
+    return json.dumps(made_from, sort_keys=True, indent=1, default=str) + "\n"
