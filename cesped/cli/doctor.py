@@ -74,7 +74,7 @@ def doctor(
     ] = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
-    """Find out what is wrong with particles and poses, and how sure that is.
+    """Find out what is wrong with particles or poses.
 
     Each particle is compared with a map of the other particles, at its pose: as the file says,
     and under every misreading that is common. Transposed, mirrored, turned or shuffled poses,

@@ -14,9 +14,12 @@ from cesped.evaluation.diagnosis.small_images import SmallParticles
 from cesped.evaluation.diagnosis.suspects import (
     AS_GIVEN,
     CTFS,
+    FLIPPED,
+    MULTIPLIED,
     ORIENTATIONS,
     PIXEL_FACTORS,
     RADIANS,
+    RAW,
     ROWS,
     SHIFT_AXES,
     SHIFTS,
@@ -29,13 +32,15 @@ from cesped.evaluation.diagnosis.undoing import (
     transfer,
 )
 from cesped.geometry.poses import Poses
-from cesped.physics.ctf import CtfParameters, ctf_half_plane
+from cesped.physics.ctf import CtfParameters
 from cesped.progress import Advance
-from cesped.vocabulary import Suspicion
+from cesped.vocabulary import CtfCorrection, Suspicion
 
 FloatArray = NDArray[np.float64]
 
 _MOST_ROUNDS = 3
+#: How the CTF of images reads that a file says are corrected.
+_STATED = {CtfCorrection.PHASE_FLIP: FLIPPED, CtfCorrection.CTF_MULTIPLY: MULTIPLIED}
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ class ReadingTest:
         self.groups = symmetries(sample.symmetry)
         self._shuffled = generator.permutation(len(sample.particles))
         self._shuffles = [generator.permutation(len(sample.particles)) for _ in range(4)]
+        done = sample.particles.table.ctf_correction_done
+        self.stated_ctf = _STATED.get(done, RAW)
         self._known: dict[Reading, FloatArray] = {}
 
     def agreement(self, reading: Reading) -> FloatArray:
@@ -182,20 +189,19 @@ class ReadingTest:
         box, size_angst = particles.box, particles.pixel_size_angst * reading.pixel_factor
         if ctf is None:
             return np.ones((len(particles), box, box // 2 + 1), np.float32)
-        if reading.ctf == AS_GIVEN:
-            plain: NDArray[np.float32] = ctf_half_plane(ctf, box, size_angst).numpy()
-            return plain
-        return transfer(reading.ctf, ctf, box, size_angst, self._shuffled)
+        name = self.stated_ctf if reading.ctf == AS_GIVEN else reading.ctf
+        return transfer(name, ctf, box, size_angst, self._shuffled)
 
     def options(self, suspicion: Suspicion) -> list[str | float]:
         """Return what can be tried for one suspicion, the given first; only that if nothing can."""
         sample = self.sample
+        ctfs = [name for name in CTFS if name != self.stated_ctf]
         options: Iterable[str | float] = {
             Suspicion.ORIENTATIONS: tuple(ORIENTATIONS),
             Suspicion.SHIFTS: tuple(SHIFTS),
             Suspicion.ROWS: tuple(name for name in ROWS if name in sample.neighbours),
             Suspicion.SYMMETRY: tuple(self.groups),
-            Suspicion.CTF: () if sample.ctf is None else tuple(CTFS),
+            Suspicion.CTF: () if sample.ctf is None else tuple(ctfs),
             Suspicion.PIXEL_SIZE: () if sample.ctf is None else PIXEL_FACTORS,
         }[suspicion]
         given = GIVEN.option(suspicion)

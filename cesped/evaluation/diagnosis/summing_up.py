@@ -28,7 +28,7 @@ from cesped.evaluation.diagnosis.signal import (
     noise_power_at_zeros,
     sign_z,
 )
-from cesped.evaluation.diagnosis.suspects import AS_GIVEN, FLIPPED, IGNORED, MULTIPLIED
+from cesped.evaluation.diagnosis.suspects import AS_GIVEN, FLIPPED, IGNORED, MULTIPLIED, RAW
 from cesped.vocabulary import Health, Suspicion
 
 _CONTRAST_BOX = 48
@@ -166,5 +166,6 @@ def _told_by_noise(test: ReadingTest, reading: Reading) -> Reading:
     """
     if reading.ctf not in (FLIPPED, MULTIPLIED):
         return reading
-    ratio = noise_power_at_zeros(test.held_out, test.inputs(replace(reading, ctf=AS_GIVEN)).ctf)
-    return replace(reading, ctf=MULTIPLIED if ratio < _MULTIPLIED_NOISE else FLIPPED)
+    ratio = noise_power_at_zeros(test.held_out, test.inputs(replace(reading, ctf=RAW)).ctf)
+    name = MULTIPLIED if ratio < _MULTIPLIED_NOISE else FLIPPED
+    return replace(reading, ctf=AS_GIVEN if name == test.stated_ctf else name)

@@ -1,14 +1,14 @@
 """The misreadings of a star file that are looked for: what each means, and what to do about it.
 
-Orientations. A pose has three Euler angles, and programs differ in their signs, their order, and
-in which way image axes run. Take all of that together, 48 ways to read three angles. Most are
-not told apart by images, because no image knows how the map is turned in space (a rotation on the
-*left* of all poses) nor its hand: a map and its mirror image have the same projections, those of
-the mirrored map being seen after a half turn in the image plane, so all poses times `Rz(180)` fit
-just as well. What is left are three readings of the angles (as they are; transposed, which is the
-inverse rotation; psi with the other sign), each with four readings of the image axes (as they are;
-mirrored, which is the same particle seen from behind; turned by 90 degrees; x and y exchanged). To
-these comes one that is no convention: angles written in radians.
+Orientations. A pose has three Euler angles, and programs differ in their signs, in their order,
+and in which way image axes run. Most of these differences are not seen by images, because no
+image knows how the map is turned in space (a rotation on the *left* of all poses) nor its hand: a
+map and its mirror image have the same projections, those of the mirrored map being seen after a
+half turn in the image plane, so all poses times `Rz(180)` fit just as well. What is left are
+three readings of the angles (as they are; transposed, which is the inverse rotation; psi with the
+other sign), each with four readings of the image axes (as they are; mirrored, which is the same
+particle seen from behind; turned by 90 degrees; x and y exchanged). To these comes one that is no
+convention: angles written in radians.
 
 Shifts have eight readings of their axes (either sign, x and y exchanged) and some of their unit.
 
@@ -156,6 +156,7 @@ ROWS: dict[str, Misreading] = {
     ),
 }
 
+RAW = "raw"
 NO_CTF, FLIPPED, MULTIPLIED = "already corrected", "phase flipped", "multiplied by the CTF"
 ANGLE_TRANSPOSED, ANGLE_NEGATED = "astigmatism transposed", "astigmatism mirrored"
 ANGLE_TURNED = "astigmatism turned"
@@ -166,6 +167,11 @@ CTFS: dict[str, Misreading] = {
         NO_CTF,
         "the images carry no contrast transfer, or not this one",
         "remove the defocus columns if the images were corrected, or correct the defocus",
+    ),
+    RAW: Misreading(
+        RAW,
+        "the images are raw, though the file says that their CTF was corrected",
+        "set rlnCtfDataArePhaseFlipped and rlnCtfDataAreCtfPremultiplied to 0",
     ),
     FLIPPED: Misreading(
         FLIPPED,
