@@ -161,13 +161,13 @@ def moved_volume(
     box has no data, stands the mean of what lay outside the sphere. Frequencies beyond the Nyquist
     frequency of the axes are lost.
     """
-    density = np.asarray(volume, dtype=np.float64)
+    density = np.asarray(volume, dtype=np.float32)
     turn = np.asarray(rotation, dtype=np.float64)
     shift = np.asarray(shift_px, dtype=np.float64)
     n = density.shape[0]
     inside = _within_sphere(n, np.zeros(3))
-    background = float(density[~inside].mean()) if not inside.all() else 0.0
-    sampler = VolumeSampler(np.where(inside, density - background, 0.0), width=6)
+    background = np.float32(density[~inside].mean(dtype=np.float64)) if not inside.all() else 0.0
+    sampler = VolumeSampler(np.where(inside, density - background, np.float32(0)), width=6)
     frequencies = sphere_of_frequencies(sampler.limit)
     values = sampler.sample(frequencies, turn[None], threads)[0]
     if is_mirrored:
@@ -216,10 +216,9 @@ def _padded_grid(density: NDArray[np.floating], limit: int, width: int) -> Compl
     """Return the padded transform: kz, ky from -reach to reach, kx from -width / 2 to reach."""
     n = density.shape[0]
     size = _PADDING * n
-    inverse = 1.0 / _fall_off(n, width)
-    compensated = torch.from_numpy(
-        (density * inverse[:, None, None] * inverse[:, None] * inverse).astype(np.float32)
-    )
+    inverse = (1.0 / _fall_off(n, width)).astype(np.float32)
+    level = np.asarray(density, dtype=np.float32) * inverse[:, None, None]
+    compensated = torch.from_numpy(level * inverse[:, None] * inverse)
     padded = torch.zeros((size,) * 3)
     place = (torch.arange(n) - n // 2) % size  # the origin voxel goes to index 0
     padded[place[:, None, None], place[None, :, None], place] = compensated
@@ -231,7 +230,8 @@ def _padded_grid(density: NDArray[np.floating], limit: int, width: int) -> Compl
     grid = np.empty((len(wrapped), len(wrapped), len(columns)), np.complex64)
     stored = (columns >= 0) & (columns <= size // 2)
     first, last = width // 2, width // 2 + int(stored.sum())
-    grid[:, :, first:last] = half_space[wrapped[:, None], wrapped, : last - first]
+    for plane, kz in enumerate(wrapped):  # at once, it would take as much memory again
+        grid[plane, :, first:last] = half_space[kz, wrapped, : last - first]
     # the few columns that a half space lacks, so that no reader has to cross over
     for index in np.flatnonzero(~stored):
         mirrored = half_space[-wrapped[:, None], -wrapped, -columns[index] % size]
