@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from cesped.errors import ImageValueError, MetadataError, OptionError
-from cesped.physics.background import Background, normalised_centre
+from cesped.physics.background import Background, grey_spread, normalised_centre
 from cesped.physics.ctf import CtfParameters, phase_coefficients
 from cesped.physics.ctf_correction import (
     WIENER_CONSTANT,
@@ -35,7 +35,7 @@ SMALLEST_IMAGE_PX = 4
 _FLATTEST_BACKGROUND = 1e-6
 # Pixels prepared at a time: on a CPU what its nearest caches hold from the first step to the last,
 # elsewhere what is worth a launch.
-_CHUNK_PX = 1 << 17
+_CHUNK_PX = 1 << 18
 _DEVICE_CHUNK_PX = 1 << 25
 
 Describe = Callable[[int], str]
@@ -212,17 +212,32 @@ class Preprocessor:
         count = len(prepared)
         coefficients = self._coefficients(ctf, pixel_size_angst, count)
         size = self.cropped_size if resample else self.box
+        spread = prepared.new_empty(count)
+        deviation = prepared.new_empty(count)
         for start in range(0, count, step):
             part = slice(start, min(start + step, count))
-            window = self._normalised_window(
-                read(part),
-                None if coefficients is None else coefficients[part],
-                lambda place, start=start: describe(start + place),  # type: ignore[misc]
-                size,
+            raw = read(part)
+            spread[part] = grey_spread(raw)
+            window, deviation[part] = self._normalised_window(
+                raw, None if coefficients is None else coefficients[part], size
             )
-            if resample:
-                window = resize_band_limited(window, self.image_size)
-            prepared[part] = window
+            prepared[part] = resize_band_limited(window, self.image_size) if resample else window
+        self._check(spread, deviation, describe)
+
+    def _check(self, spread: Tensor, deviation: Tensor, describe: Describe) -> None:
+        """Raise if an image had no usable grey values: once a batch, not to wait for a device."""
+        _refuse(
+            ~((spread > 0) & (spread < torch.inf)),
+            describe,
+            "has NaN or infinite pixels or is constant; remove the particle",
+        )
+        if self._background is not None:
+            _refuse(
+                ~(deviation > _FLATTEST_BACKGROUND * spread),
+                describe,
+                "is constant outside the inscribed circle, so its noise cannot be measured; switch "
+                "the per-image normalisation off",
+            )
 
     def _coefficients(
         self, ctf: CtfParameters | None, pixel_size_angst: ArrayLike, count: int
@@ -239,33 +254,17 @@ class Preprocessor:
         return phase_coefficients(ctf, self.box, pixel_size_angst)
 
     def _normalised_window(
-        self,
-        images: Tensor,
-        coefficients: NDArray[np.float64] | None,
-        describe: Describe,
-        size: int,
-    ) -> Tensor:
-        """Return the central `size` pixels of the images, corrected and normalised."""
-        spread = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
-        _refuse(
-            ~((spread > 0) & (spread < torch.inf)),
-            describe,
-            "has NaN or infinite pixels or is constant; remove the particle",
-        )
+        self, images: Tensor, coefficients: NDArray[np.float64] | None, size: int
+    ) -> tuple[Tensor, Tensor | float]:
+        """Return the central `size` pixels, corrected and normalised, and the deviations found."""
         if coefficients is not None:
             images = self._correct_ctf(images, coefficients)
         if self.options.normalization is Normalization.NONE:
-            return crop_centre(images, size)
+            return crop_centre(images, size), 1.0
         if self._background is None:
-            return crop_centre(images, size) - images.mean(dim=(-2, -1), keepdim=True)
+            return crop_centre(images, size) - images.mean(dim=(-2, -1), keepdim=True), 1.0
         mean, deviation = self._background.statistics(images)
-        _refuse(
-            ~(deviation > _FLATTEST_BACKGROUND * spread),
-            describe,
-            "is constant outside the inscribed circle, so its noise cannot be measured; switch "
-            "the per-image normalisation off",
-        )
-        return normalised_centre(images, mean, deviation, size)
+        return normalised_centre(images, mean, deviation, size), deviation
 
     def _correct_ctf(self, images: Tensor, coefficients: NDArray[np.float64]) -> Tensor:
         corrected = correct_half_planes(

@@ -78,7 +78,7 @@ class StackReader:
         MrcFileError
             If the header is wrong or the file truncated.
         """
-        return self._opened(Path(path)).info
+        return self._opened(path).info
 
     def read(
         self, path: str | os.PathLike[str], sections: npt.ArrayLike, out: Images | None = None
@@ -98,7 +98,7 @@ class StackReader:
         MrcFileError
             If the header is wrong or the file truncated.
         """
-        stack = self._opened(Path(path))
+        stack = self._opened(path)
         info = stack.info
         wanted = np.asarray(sections, dtype=np.int64).reshape(-1).tolist()
         for section in wanted:
@@ -118,7 +118,8 @@ class StackReader:
         with self._lock:
             self._open.clear()
 
-    def _opened(self, path: Path) -> _OpenStack:
+    def _opened(self, path: str | os.PathLike[str]) -> _OpenStack:
+        path = path if isinstance(path, Path) else Path(path)
         with self._lock:
             if path in self._open:
                 self._open.move_to_end(path)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .grey_kernel import background_statistics, normalise_window
+from .grey_kernel import background_statistics, grey_range, normalise_window
 from .masks import corner_background, spherical_background
 from .resampling import crop_centre
 
@@ -56,6 +56,28 @@ class Background:
             return mean, deviation
         pixels = images[:, torch.from_numpy(self.mask).to(images.device)]
         return pixels.mean(dim=-1), pixels.std(dim=-1)
+
+
+def grey_spread(images: Tensor) -> Tensor:
+    """Return highest less lowest grey value of each image; NaN or infinite if a pixel is.
+
+    Parameters
+    ----------
+    images : `(B, n, n)` float tensor on any device
+
+    Returns
+    -------
+    `(B,)` tensor of its type
+    """
+    if images.dtype is torch.float32 and images.device.type == "cpu":
+        both = np.empty((2, len(images)), np.float32)
+        grey_range(
+            images.contiguous().view(len(images), -1).numpy().view(np.int32), both.view(np.int32)
+        )
+        lowest, highest = torch.from_numpy(both)
+        return highest - lowest
+    spread: Tensor = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
+    return spread
 
 
 def normalised_centre(images: Tensor, mean: Tensor, deviation: Tensor, size: int) -> Tensor:

@@ -87,19 +87,17 @@ def corner_half_plane_to_images(half_planes: Tensor, norm: str = "backward") -> 
     """
     n = half_planes.shape[-2]
     lines = torch.fft.ifft(half_planes, dim=-2, norm=norm)
-    rows = _widened_rows(lines, n // 2 + 1)
-    if n % 2 == 0:
-        rows[..., -1].imag.zero_()
-    images: Tensor = torch.fft.irfft(rows, n=n, dim=-1, norm=norm)
+    images: Tensor = torch.fft.irfft(_whole_rows(lines), n=n, dim=-1, norm=norm)
     return images
 
 
-def _widened_rows(lines: Tensor, width: int) -> Tensor:
-    """Return `(..., n, m)` with contiguous rows, and zeros up to `width` columns.
+def _whole_rows(lines: Tensor) -> Tensor:
+    """Return `(..., n, m)` as `(..., n, n // 2 + 1)`, with contiguous rows and zeros at their ends.
 
     irfft would take what has contiguous columns apart in a copy of its own, three times as slowly.
     """
     *lead, n, n_given = lines.shape
+    width = n // 2 + 1
     rows = torch.empty((*lead, n, width), dtype=lines.dtype, device=lines.device)
     if lines.dtype is torch.complex64 and lines.device.type == "cpu":
         columns = lines.transpose(-1, -2).reshape(-1, n_given, n).contiguous()
@@ -109,6 +107,8 @@ def _widened_rows(lines: Tensor, width: int) -> Tensor:
     else:
         rows[..., :n_given] = lines
         rows[..., n_given:] = 0
+        if n % 2 == 0:
+            rows[..., -1].imag.zero_()
     return rows
 
 

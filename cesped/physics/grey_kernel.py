@@ -53,6 +53,32 @@ def background_statistics(
 
 
 @njit(nogil=True, cache=True)
+def grey_range(bits: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover - compiled
+    """Write the lowest and highest grey value of each image; NaN where an image has NaN.
+
+    Parameters
+    ----------
+    bits : `(B, N)` float32 seen as int32
+    out : `(2, B)` int32: the bits of the results
+
+    Notes
+    -----
+    The bits of floats, read as integers, are in the order of the floats once those of negative
+    ones are turned around, and NaN comes beyond infinity: one pass of integer comparisons, of
+    which the compiler makes vector instructions, where floats would need care for NaN.
+    """
+    magnitude = np.int32(0x7FFFFFFF)
+    for image in range(len(bits)):
+        line = bits[image]
+        lowest, highest = magnitude, np.int32(-0x80000000)
+        for place in range(line.size):
+            key = line[place] ^ ((line[place] >> np.int32(31)) & magnitude)
+            lowest, highest = min(lowest, key), max(highest, key)
+        out[0, image] = lowest ^ ((lowest >> np.int32(31)) & magnitude)
+        out[1, image] = highest ^ ((highest >> np.int32(31)) & magnitude)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def normalise_window(
     images: np.ndarray, mean: np.ndarray, deviation: np.ndarray, start: int, out: np.ndarray
 ) -> None:  # pragma: no cover - compiled

@@ -20,8 +20,14 @@ def columns_to_rows(columns: np.ndarray, rows: np.ndarray) -> None:  # pragma: n
     Parameters
     ----------
     columns : `(B, m, n)` complex64 seen as uint64
-    rows : `(B, n, w)` likewise, with w at least m
+    rows : `(B, n, n // 2 + 1)` likewise, with m at most n // 2 + 1
+
+    Notes
+    -----
+    The Nyquist column of even n loses its imaginary part, as the transform to real numbers asks.
     """
+    real_part = np.uint64(0x00000000FFFFFFFF)
+    has_nyquist = rows.shape[1] % 2 == 0 and columns.shape[1] == rows.shape[2]
     count, m, n = columns.shape
     width = rows.shape[2]
     zero = np.uint64(0)
@@ -37,6 +43,8 @@ def columns_to_rows(columns: np.ndarray, rows: np.ndarray) -> None:  # pragma: n
             for row in range(first_row, last_row):
                 for column in range(m, width):
                     target[row, column] = zero
+                if has_nyquist:
+                    target[row, width - 1] &= real_part
 
 
 @njit(nogil=True, cache=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cesped.errors import OptionError
-from cesped.physics.background import Background, normalised_centre
+from cesped.physics.background import Background, grey_spread, normalised_centre
 from cesped.physics.masks import corner_background, spherical_background
 
 
@@ -53,3 +53,21 @@ def test_the_centre_is_normalised_alike_by_both_paths(n, size):
     in_torch = normalised_centre(images.double(), mean.double(), deviation.double(), size)
     torch.testing.assert_close(compiled, expected.float(), atol=1e-5, rtol=1e-6)
     torch.testing.assert_close(in_torch, expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_spread_of_all_kinds_of_numbers(dtype):
+    images = torch.randn(8, 5, 5, dtype=dtype)
+    images[1] = -images[1].abs() - 1
+    images[2] = images[2].abs() + 1
+    images[3] = 2.5
+    images[4] = torch.tensor([0.0, -0.0, 0.0, -0.0, 0.0], dtype=dtype)
+    images[5, 1, 2] = float("nan")
+    images[6, 0, 0] = -float("nan")
+    images[7, 4, 4] = -float("inf")
+    spread = grey_spread(images)
+    assert spread.dtype is dtype
+    for row in range(5):
+        assert float(spread[row]) == float(images[row].max() - images[row].min())
+    assert spread[5:7].isnan().all()
+    assert spread[7] == float("inf")
