@@ -1,5 +1,6 @@
 """Finding and running external programs, and telling why they failed."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 from ..errors import ProgramError, ProgramNotFoundError
 
 _LOG_TAIL_LINES = 20
+#: How long an interrupted program may take to end by itself [s].
+_PATIENCE_S = 10.0
 
 
 def find_program(name: str, folder: str | os.PathLike[str] | None, remedy: str) -> str:
@@ -60,13 +63,36 @@ def run_program(
         try:
             status = process.wait()
         except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            _end(process)
             raise
     text = log.read_bytes().decode("utf-8", errors="replace")
     if status:
-        raise ProgramError(failure_message(command, f"ended with status {status}", text))
+        raise ProgramError(failure_message(command, _how_it_ended(status), text))
     return text
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all that it started, kindly first."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        try:
+            process.wait(_PATIENCE_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _how_it_ended(status: int) -> str:
+    """Return what an exit status means; a launcher tells a killed program as 128 + signal."""
+    number = -status if status < 0 else status - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"ended with status {status}"
+    if number == signal.SIGKILL:
+        return f"was killed ({name}): by someone, or by the system when memory ran out"
+    return f"was ended by signal {name}"
 
 
 def failure_message(command: Sequence[str], what: str, log: str) -> str:

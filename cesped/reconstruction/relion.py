@@ -1,6 +1,7 @@
 """Reconstruction by RELION's own program, from Debian, from PATH, or from a container."""
 
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from ..data.entry_checks import check_every_image
 from ..data.table import ParticleTable
 from ..errors import OptionError, ProgramError, ProgramNotFoundError
 from ..geometry.symmetry import point_group
+from ..io.files import staging_folder
 from ..io.mrc import read_volume
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend, CtfCorrection
@@ -28,6 +30,9 @@ _REMEDY = (
 _MPI_REMEDY = (
     "install MPI (apt-get install openmpi-bin), give its launcher with --mpirun, or use 1 process"
 )
+#: The first RELION whose star files have optics groups.
+_OLDEST = (3, 1)
+_VERSION = re.compile(r"RELION version:\s*(\d\S*)")
 _CONTAINER_ENGINES = ("apptainer", "singularity")
 
 #: Open MPI refuses to run as root, or with more ranks than cores, unless told; others ignore this.
@@ -73,6 +78,7 @@ class RelionReconstructor:
         self.mpirun = mpirun
         self.n_processes = n_processes
         self.container = None if container is None else Path(container).expanduser().absolute()
+        self._version: str | None = None
 
     def version(self) -> str:
         """Return the program and version, to stamp results with, for example `RELION 3.1.3`.
@@ -82,14 +88,32 @@ class RelionReconstructor:
         ProgramNotFoundError, ProgramError
             If the program is missing, or does not say.
         """
-        command = [*self._container_prefix([]), self._program("relion_reconstruct"), "--version"]
-        with tempfile.TemporaryDirectory(prefix="cesped-relion-") as folder:
-            log = run_program(command, Path(folder))
-        for line in log.splitlines():
-            label, _, version = line.partition(":")
-            if label.strip() == "RELION version":
-                return f"RELION {version.strip()}"
-        raise ProgramError(failure_message(command, "did not say its version", log))
+        if self._version is None:
+            command = [*self._container_prefix([]), self._program("relion_reconstruct")]
+            with staging_folder(tempfile.gettempdir(), "cesped-relion") as folder:
+                log = run_program([*command, "--version"], folder)
+            found = _VERSION.search(log)
+            if found is None:
+                message = failure_message([*command, "--version"], "did not say its version", log)
+                raise ProgramError(message)
+            self._version = f"RELION {found[1]}"
+        return self._version
+
+    def _check_version(self) -> None:
+        """Refuse a RELION that cannot read the star file of `write_relion_star`.
+
+        Raises
+        ------
+        ProgramNotFoundError, ProgramError
+            If the program is missing, does not say its version, or is older than 3.1.
+        """
+        version = self.version()
+        numbers = [int(word) for word in re.findall(r"\d+", version)[:2]]
+        if (*numbers, 0)[:2] < _OLDEST:
+            raise ProgramError(
+                f"{self._program('relion_reconstruct')} is {version}, which knows no optics "
+                f"groups; use RELION {_OLDEST[0]}.{_OLDEST[1]} or later, or the native backend"
+            )
 
     def reconstruct(
         self,
@@ -141,10 +165,10 @@ class RelionReconstructor:
         options: ReconstructionOptions,
     ) -> Volume:
         """Run the program in a temporary folder and return its map."""
+        self._check_version()
         point_group(options.symmetry)  # RELION would name a wrong one less clearly
         pixel_size_angst = check_sampled_alike(tables)
-        with tempfile.TemporaryDirectory(prefix="cesped-relion-") as name:
-            folder = Path(name)
+        with staging_folder(tempfile.gettempdir(), "cesped-relion") as folder:
             command = self._command(folder, tables, pose_sets, options)
             star = folder / "particles.star"
             write_relion_star(star, tables, pose_sets, pixel_size_angst, options.ctf)

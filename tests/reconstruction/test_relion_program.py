@@ -1,7 +1,12 @@
 """How `relion_reconstruct` is called, with a shell script in its place: no RELION is needed."""
 
 import os
+import signal
+import subprocess
+import sys
 import tempfile
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +16,7 @@ from cesped.data.conventions import read_particle_table
 from cesped.errors import OptionError, PixelSizeError, ProgramError, ProgramNotFoundError
 from cesped.io.mrc import write_volume
 from cesped.io.star import read_star
+from cesped.reconstruction import programs
 from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions
 from cesped.reconstruction.relion import RelionReconstructor
 from cesped.reconstruction.relion_star import write_relion_star
@@ -27,10 +33,17 @@ def temporary_folders(tmp_path, monkeypatch):
     return folder
 
 
-def install(folder, name, script):
+SAYS_VERSION = """
+for word; do
+    if [ "$word" = --version ]; then echo "RELION version: 3.1.3"; exit; fi
+done
+"""
+
+
+def install(folder, name, script, beginning=SAYS_VERSION):
     folder.mkdir(exist_ok=True)
     program = folder / name
-    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.write_text(f"#!/bin/sh\n{beginning}\n{script}\n")
     program.chmod(0o755)
     return folder
 
@@ -138,6 +151,7 @@ def test_what_is_not_installed_is_named(small_table, tmp_path, monkeypatch):
         RelionReconstructor().version()
     with pytest.raises(ProgramNotFoundError, match="neither apptainer nor singularity"):
         RelionReconstructor(container=image).version()
+    install(tmp_path, "relion_reconstruct", "true")
     install(tmp_path, "relion_reconstruct_mpi", "true")
     with pytest.raises(ProgramNotFoundError, match="--mpirun"):
         RelionReconstructor(n_processes=2).reconstruct(small_table, pose_sets, OPTIONS)
@@ -163,8 +177,88 @@ def test_success_without_a_map_is_a_failure(small_table, tmp_path):
     reconstructor = RelionReconstructor(bin_dir=folder)
     with pytest.raises(ProgramError, match="wrote no map"):
         reconstructor.reconstruct(small_table, [PoseSet(small_table.poses)], OPTIONS)
+
+
+def test_a_program_that_does_not_say_its_version_is_not_trusted(small_table, tmp_path):
+    folder = install(tmp_path / "bin", "relion_reconstruct", "echo done", beginning="")
     with pytest.raises(ProgramError, match="did not say its version"):
-        reconstructor.version()
+        RelionReconstructor(bin_dir=folder).version()
+
+
+@pytest.mark.parametrize(("said", "message"), [("2.1.0", "RELION 2.1.0"), ("3.0-beta", "RELION 3")])
+def test_an_old_version_is_refused_before_it_runs(small_table, tmp_path, said, message):
+    folder = install(
+        tmp_path / "bin",
+        "relion_reconstruct",
+        f'[ "$1" = --version ] && echo "RELION version: {said}" && exit\ntouch {tmp_path}/ran',
+        beginning="",
+    )
+    with pytest.raises(
+        ProgramError, match=rf"is {message}.* knows no optics groups; use RELION 3.1"
+    ):
+        RelionReconstructor(bin_dir=folder).reconstruct(
+            small_table, [PoseSet(small_table.poses)], OPTIONS
+        )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("said", ["3.1.3", "4.0.1-commit-abc", "5.0"])
+def test_later_versions_are_taken(tmp_path, said):
+    folder = install(
+        tmp_path / "bin", "relion_reconstruct", f'echo "RELION version: {said}"', beginning=""
+    )
+    reconstructor = RelionReconstructor(bin_dir=folder)
+    reconstructor._check_version()
+    assert reconstructor.version() == f"RELION {said}"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo inserting; kill -KILL $$", r"was killed \(SIGKILL\): .* memory ran out"),
+        ("echo inserting; kill -SEGV $$", "was ended by signal SIGSEGV"),
+        ("echo inserting; exit 137", r"was killed \(SIGKILL\)"),  # how mpirun tells it
+    ],
+)
+def test_a_killed_program_is_told_from_a_failed_one(small_table, tmp_path, script, message):
+    folder = install(tmp_path / "bin", "relion_reconstruct", script)
+    with pytest.raises(ProgramError, match=message) as caught:
+        RelionReconstructor(bin_dir=folder).reconstruct(
+            small_table, [PoseSet(small_table.poses)], OPTIONS
+        )
+    assert str(caught.value).endswith("its last words:\n    inserting")
+
+
+def test_the_folder_of_a_killed_run_is_removed_by_the_next(
+    small_table, recorder, temporary_folders
+):
+    words = "import os, signal, sys; from cesped.io.files import staging_folder\n"
+    words += f"with staging_folder({str(temporary_folders)!r}, 'cesped-relion') as folder:\n"
+    words += "    (folder / 'particles.star').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", words], check=False)
+    assert len(list(temporary_folders.iterdir())) == 1
+    reconstructor = RelionReconstructor(bin_dir=recorder / "bin")
+    reconstructor.reconstruct(small_table, [PoseSet(small_table.poses)], OPTIONS)
+    assert list(temporary_folders.iterdir()) == []
+
+
+def test_an_interrupted_program_is_ended_even_if_it_will_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "_PATIENCE_S", 0.3)
+    pid_file = tmp_path / "pid"
+    install(tmp_path, "stubborn", f"trap '' TERM; echo $$ > {pid_file}; sleep 60 & wait; sleep 60")
+
+    def interrupt():
+        while not pid_file.exists() or not pid_file.read_text().strip():
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        programs.run_program([str(tmp_path / "stubborn")], tmp_path)
+    thread.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
 
 
 def test_what_is_no_program_is_named(small_table, tmp_path):
