@@ -145,6 +145,14 @@ class Suspicion(Choice):
     FRAME = "frame"
 
 
+class ScoreStatus(Choice):
+    """Who computed a score of the leaderboard."""
+
+    PUBLISHED = "as published, not re-scored"
+    SUBMITTED = "as submitted, not re-scored"
+    RESCORED = "re-scored"
+
+
 class Severity(Choice):
     """How much a finding about a submission weighs."""
 

@@ -2,13 +2,21 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from cesped.data.table import ParticleTable
-from cesped.evaluation.half_sets import pair_predictions, random_poses, reconstruct_maps
+from cesped.evaluation.calibration import confidence_rows
+from cesped.evaluation.half_sets import (
+    fixed_view,
+    pair_predictions,
+    random_poses,
+    reconstruct_maps,
+)
 from cesped.evaluation.inputs import choose_mask, locate_halves, read_halves, read_mask
+from cesped.evaluation.kept import check_kept, score_kept
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.published import published_metrics
 from cesped.evaluation.results import EvaluationResult, MetricRow
@@ -21,6 +29,7 @@ from cesped.evaluation.scores import (
     score_poses,
 )
 from cesped.evaluation.setting import Setting, notes_of, stamps_of
+from cesped.evaluation.uncertainty import IntervalOptions, with_intervals
 from cesped.evaluation.volumes import MapPair
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import point_group
@@ -45,6 +54,8 @@ def evaluate_entry(
     ignore_symmetry: bool = False,
     threads: int | None = None,
     random_reference: bool = True,
+    fixed_view_map: bool = False,
+    kept_shares: Sequence[float] = (),
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> EvaluationResult:
@@ -63,8 +74,12 @@ def evaluate_entry(
     outdir : folder for maps and tables; nothing is written when None
     ignore_symmetry : score and reconstruct as C1
     threads : CPU threads of the reconstruction; all when None
-    random_reference : also score random poses, which no prediction should fall below
-    seed : of the random poses
+    random_reference : also score random poses and one fixed view, which no prediction should fall
+        below
+    fixed_view_map : make and score the map of the fixed view too, not its poses alone
+    kept_shares : shares, above 0 and below 1, of the most confident particles of each half whose
+        maps are made and scored as well; each costs a further map
+    seed : of the random poses, and of the intervals
     progress : told of every long step
 
     Returns
@@ -74,7 +89,8 @@ def evaluate_entry(
     Raises
     ------
     OptionError
-        If the prediction type or the backend is none.
+        If the prediction type or the backend is none, or shares are to be kept that are none, or
+        of particles without confidence.
     EntryNotFoundError
         If the entry is not there.
     IdMismatchError
@@ -97,21 +113,25 @@ def evaluate_entry(
     tables = read_halves(entry_halves)
     mask_path = choose_mask(entry_halves, mask) if use_mask else None
     symmetry = "C1" if ignore_symmetry else entry_halves[0].symmetry
+    halves = pair_predictions(tables, prediction_paths, chosen_type, use_pred_confidence)
     setting = Setting(
         target=entry_halves[0].target,
         symmetry=symmetry,
         tables=tables,
-        halves=pair_predictions(tables, prediction_paths, chosen_type, use_pred_confidence),
+        halves=halves,
         prediction_type=chosen_type,
         use_pred_confidence=use_pred_confidence,
         mask=None if mask_path is None else read_mask(mask_path, tables[0]),
         random=random_pair(tables, seed) if random_reference else None,
+        fixed_view=fixed_pair(tables) if random_reference else None,
         entry_halves=entry_halves,
         prediction_paths=prediction_paths,
         mask_path=mask_path,
         engine=engine,
         options=ReconstructionOptions(symmetry=symmetry, threads=threads),
         seed=seed,
+        fixed_view_map=fixed_view_map,
+        kept_shares=check_kept(halves, kept_shares),
     )
     result, maps = score_setting(setting, progress)
     stamps = {**result.stamps, "seconds": round(time.monotonic() - started, 3)}
@@ -141,11 +161,18 @@ def score_setting(
         setting.engine,
         setting.options,
         use_pred_confidence=setting.use_pred_confidence,
-        random=setting.random,
+        floors=setting.mapped_floors,
         progress=progress,
     )
     result = _score(setting, maps, progress)
-    return replace(result, stamps=stamps_of(setting)), maps
+    kept_rows, kept_curves = score_kept(setting, result.particles, maps, progress)
+    result = replace(
+        result,
+        reference_rows=(*result.reference_rows, *kept_rows),
+        fsc_curves={**result.fsc_curves, **kept_curves},
+        stamps=stamps_of(setting),
+    )
+    return result, maps
 
 
 def random_pair(tables: tuple[ParticleTable, ParticleTable], seed: int) -> tuple[Poses, Poses]:
@@ -155,16 +182,24 @@ def random_pair(tables: tuple[ParticleTable, ParticleTable], seed: int) -> tuple
     return first, second
 
 
+def fixed_pair(tables: tuple[ParticleTable, ParticleTable]) -> tuple[Poses, Poses]:
+    """Return one fixed view as the pose of every particle of both halves."""
+    return fixed_view(tables[0].require_poses()), fixed_view(tables[1].require_poses())
+
+
 def _score(
     setting: Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
 ) -> EvaluationResult:
     pose_scores = _score_all_poses(setting)
     map_scores = _score_all_maps(setting, maps, progress)
     weighted = (PoseOrigin.PREDICTION, PoseOrigin.TRUTH_SAME_WEIGHTS)
-    rows: dict[PoseOrigin, list[MetricRow]] = {}
+    origins = list(dict.fromkeys([*maps, *pose_scores]))
+    rows: dict[PoseOrigin, list[MetricRow]] = {
+        origin: list(pose_scores[origin].rows) if origin in pose_scores else []
+        for origin in origins
+    }
     for origin in maps:
         best = PoseOrigin.TRUTH_SAME_WEIGHTS if origin in weighted else PoseOrigin.TRUTH
-        rows[origin] = list(pose_scores[origin].rows) if origin in pose_scores else []
         for masked in setting.masks:
             rows[origin] += map_rows(
                 setting.target,
@@ -175,7 +210,8 @@ def _score(
                 masked=masked,
             )
     prediction = pose_scores[PoseOrigin.PREDICTION]
-    references = [origin for origin in maps if origin is not PoseOrigin.PREDICTION]
+    rows[PoseOrigin.PREDICTION] = _own_rows(setting, prediction, rows[PoseOrigin.PREDICTION])
+    references = [origin for origin in origins if origin is not PoseOrigin.PREDICTION]
     return EvaluationResult(
         target=setting.target,
         prediction_type=setting.prediction_type.value,
@@ -193,9 +229,29 @@ def _score(
             for origin, by_mask in map_scores.items()
             for masked, scores in by_mask.items()
             for name, agreement in scores.named().items()
+            if (origin, name) != (PoseOrigin.TRUTH, "to_truth")  # which is 1 throughout
         },
         particles=particle_table(setting.halves, prediction.errors),
     )
+
+
+def _own_rows(setting: Setting, scores: PoseScores, rows: list[MetricRow]) -> list[MetricRow]:
+    """Return the rows of the prediction with their intervals, and what its confidence is worth."""
+    first, second = setting.halves
+    with_ends = with_intervals(
+        rows,
+        scores.errors,
+        (first.truth.confidence, second.truth.confidence),
+        IntervalOptions(seed=setting.seed),
+    )
+    confidence = [
+        half.predicted.confidence if half.has_confidence else None for half in setting.halves
+    ]
+    errors_deg = scores.errors[0].angular_deg, scores.errors[1].angular_deg
+    known = confidence_rows(
+        setting.target, PoseOrigin.PREDICTION.value, (confidence[0], confidence[1]), errors_deg
+    )
+    return [*with_ends, *known]
 
 
 def _score_all_poses(setting: Setting) -> dict[PoseOrigin, PoseScores]:
@@ -203,12 +259,12 @@ def _score_all_poses(setting: Setting) -> dict[PoseOrigin, PoseScores]:
     truth = (setting.halves[0].truth, setting.halves[1].truth)
     poses = {
         PoseOrigin.PREDICTION: (setting.halves[0].predicted, setting.halves[1].predicted),
-        PoseOrigin.RANDOM: setting.random,
+        PoseOrigin.TRUTH: truth,
+        **setting.floors,
     }
     return {
         origin: score_poses(setting.target, origin, truth, pair, setting.prediction_type, group)
         for origin, pair in poses.items()
-        if pair is not None
     }
 
 

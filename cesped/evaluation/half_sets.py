@@ -4,6 +4,7 @@ Each half of an entry was predicted by a model of the other half. All maps of on
 one pass over its images, so truth and prediction share reading, transforms and CTFs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +110,15 @@ def random_poses(truth: Poses, generator: np.random.Generator) -> Poses:
     return Poses(random_rotations(len(truth), generator), truth.origins_angst, np.ones(len(truth)))
 
 
+def fixed_view(truth: Poses) -> Poses:
+    """Return one and the same orientation, the map's own, with the true shifts, for `P` particles.
+
+    What a predictor scores that has learned nothing and always answers the same.
+    """
+    rotations = np.broadcast_to(np.eye(3), (len(truth), 3, 3)).copy()
+    return Poses(rotations, truth.origins_angst, np.ones(len(truth)))
+
+
 def reconstruct_maps(
     halves: tuple[PredictedHalf, PredictedHalf],
     prediction_type: PredictionType,
@@ -116,7 +126,7 @@ def reconstruct_maps(
     options: ReconstructionOptions,
     *,
     use_pred_confidence: bool = True,
-    random: tuple[Poses, Poses] | None = None,
+    floors: Mapping[PoseOrigin, tuple[Poses, Poses]] | None = None,
     progress: Progress = SILENT,
 ) -> dict[PoseOrigin, MapPair]:
     """Return the half maps of the prediction, of the truth and of the references.
@@ -128,7 +138,7 @@ def reconstruct_maps(
     reconstructor, options : how maps are made, the same for all
     use_pred_confidence : whether predicted confidence weights the particles of the predicted map;
         the map of the truth is never weighted, as published
-    random : random poses of both halves; that reference is left out when None
+    floors : poses of both halves that know nothing, unweighted, by what they are called
     progress : told of every particle
 
     Raises
@@ -145,7 +155,7 @@ def reconstruct_maps(
             halves[half],
             prediction_type,
             use_pred_confidence,
-            None if random is None else random[half],
+            {origin: pair[half] for origin, pair in (floors or {}).items()},
         )
         volumes = reconstructor.reconstruct(
             halves[half].table, list(sets.values()), options, progress
@@ -164,7 +174,7 @@ def _pose_sets(
     half: PredictedHalf,
     prediction_type: PredictionType,
     use_pred_confidence: bool,
-    random: Poses | None,
+    floors: Mapping[PoseOrigin, Poses],
 ) -> dict[PoseOrigin, PoseSet]:
     weights = half.weights(use_pred_confidence)
     predicted = completed_poses(half.truth, half.predicted, prediction_type)
@@ -174,6 +184,4 @@ def _pose_sets(
     }
     if weights is not None:
         sets[PoseOrigin.TRUTH_SAME_WEIGHTS] = PoseSet(half.truth, weights)
-    if random is not None:
-        sets[PoseOrigin.RANDOM] = PoseSet(random)
-    return sets
+    return sets | {origin: PoseSet(poses) for origin, poses in floors.items()}

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.opening import open_entry
 from cesped.data.entry_checks import check_sampled_alike
+from cesped.data.opening import open_entry
 from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
 from cesped.errors import MetadataError, MrcFileError, PixelSizeError

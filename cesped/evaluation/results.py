@@ -22,7 +22,8 @@ class MetricRow:
 
     Parameters
     ----------
-    poses : whose poses were scored, a value of `cesped.evaluation.half_sets.PoseOrigin`
+    poses : whose poses were scored, a value of `cesped.vocabulary.PoseOrigin`, or
+        `prediction_kept_50` for the half of the predicted poses that is most confident
     entry : name of the entry
     half : "0", "1", or "all" for both
     metric : name of the figure; docs/metrics.md defines each
@@ -56,7 +57,7 @@ class EvaluationResult:
     has_mask : whether masked figures exist
     rows : figures of the prediction
     reference_rows : the same figures of the truth, of the truth under the prediction's weights,
-        and of random poses
+        of poses that know nothing, and of the most confident part of the prediction
     published : the keys of the published program, with the paper's definitions; NaN where a key
         needs a mask and there is none
     stamps : versions, checksums, options, seed, time and hardware

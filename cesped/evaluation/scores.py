@@ -1,6 +1,6 @@
 """From poses and maps to the rows of the result: every figure of docs/metrics.md is named here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -50,13 +50,13 @@ class MapScores:
     Parameters
     ----------
     halves : the two half maps with each other
-    to_truth : the mean of the half maps with that of the truth; None for the truth itself, which
-        agrees with itself whatever it is worth
+    to_truth : the mean of the half maps with that of the truth; the truth itself agrees in full,
+        which is the ceiling of these figures
     crossed : half map i with the truth's half map 1 - i, which shares no particle with it
     """
 
     halves: Agreement
-    to_truth: Agreement | None
+    to_truth: Agreement
     crossed: tuple[Agreement, Agreement]
 
     @property
@@ -66,8 +66,7 @@ class MapScores:
 
     def named(self) -> dict[str, Agreement]:
         """Return the comparisons over both halves, by name."""
-        with_truth = {} if self.to_truth is None else {"to_truth": self.to_truth}
-        return {"halves": self.halves, **with_truth, "crossed": self.mean_crossed}
+        return {"halves": self.halves, "to_truth": self.to_truth, "crossed": self.mean_crossed}
 
 
 def score_poses(
@@ -119,7 +118,8 @@ def score_maps(
     """
     halves = compare_maps(pair.half0, pair.half1, pixel_size_angst, mask)
     if pair is truth:
-        return MapScores(halves, None, (halves, halves))
+        full = replace(halves.curve, correlation=np.ones_like(halves.curve.correlation))
+        return MapScores(halves, Agreement(1.0, full), (halves, halves))
     return MapScores(
         halves=halves,
         to_truth=compare_maps(truth.full, pair.full, pixel_size_angst, mask),
@@ -128,6 +128,33 @@ def score_maps(
             compare_maps(pair.half1, truth.half0, pixel_size_angst, mask),
         ),
     )
+
+
+def agreement_rows(
+    entry: str, poses: str, scores: MapScores, *, masked: bool
+) -> tuple[MetricRow, ...]:
+    """Return the correlations and resolutions of one kind of poses.
+
+    Parameters
+    ----------
+    entry, poses, masked : what the rows are labelled with
+    scores : agreements of these poses
+    """
+
+    def row(
+        half: str, metric: str, value: float, unit: str = "", direction: Direction = "max"
+    ) -> MetricRow:
+        return MetricRow(poses, entry, half, metric, masked, value, unit, direction)
+
+    comparisons = [(ALL, name, agreement) for name, agreement in scores.named().items()]
+    comparisons += [(str(half), "crossed", scores.crossed[half]) for half in (0, 1)]
+    rows = []
+    for half, name, agreement in comparisons:
+        rows.append(row(half, f"pcc_{name}", agreement.pcc))
+        for threshold, value in agreement.resolutions_angst().items():
+            metric = f"resolution_{name}_{_THRESHOLD_NAMES[threshold]}_angst"
+            rows.append(row(half, metric, value, "angst", "min"))
+    return tuple(rows)
 
 
 def map_rows(
@@ -150,36 +177,20 @@ def map_rows(
         differences are measured from
     """
 
-    def row(
-        half: str, metric: str, value: float, unit: str = "", direction: Direction = "max"
-    ) -> MetricRow:
-        return MetricRow(origin.value, entry, half, metric, masked, value, unit, direction)
+    def row(metric: str, value: float, unit: str = "") -> MetricRow:
+        return MetricRow(origin.value, entry, ALL, metric, masked, value, unit, "min")
 
-    comparisons = [(ALL, name, agreement) for name, agreement in scores.named().items()]
-    comparisons += [(str(half), "crossed", scores.crossed[half]) for half in (0, 1)]
-    rows = []
-    for half, name, agreement in comparisons:
-        rows.append(row(half, f"pcc_{name}", agreement.pcc))
-        rows += [
-            row(
-                half,
-                f"resolution_{name}_{_THRESHOLD_NAMES[threshold]}_angst",
-                value,
-                "angst",
-                "min",
-            )
-            for threshold, value in agreement.resolutions_angst().items()
-        ]
-    differences = [("_crossed", ceiling.mean_crossed, scores.mean_crossed)]
-    if scores.to_truth is not None:
-        differences.append(("", truth.halves, scores.to_truth))
+    rows = list(agreement_rows(entry, origin.value, scores, masked=masked))
+    differences = [
+        ("_crossed", ceiling.mean_crossed, scores.mean_crossed),
+        ("", truth.halves, scores.to_truth),
+    ]
     for suffix, best, found in differences:
-        rows.append(row(ALL, f"delta_pcc{suffix}", delta_pcc(best, found), "", "min"))
-        rows.append(row(ALL, f"mean_delta_fsc{suffix}", mean_delta_fsc(best, found), "", "min"))
+        rows.append(row(f"delta_pcc{suffix}", delta_pcc(best, found)))
+        rows.append(row(f"mean_delta_fsc{suffix}", mean_delta_fsc(best, found)))
         for threshold in FSC_THRESHOLDS:
             metric = f"delta_resolution{suffix}_{_THRESHOLD_NAMES[threshold]}_angst"
-            loss_angst = delta_resolution_angst(best, found, threshold)
-            rows.append(row(ALL, metric, loss_angst, "angst", "min"))
+            rows.append(row(metric, delta_resolution_angst(best, found, threshold), "angst"))
     return tuple(rows)
 
 

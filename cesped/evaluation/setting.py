@@ -16,10 +16,11 @@ from cesped.evaluation.stamps import (
     package_version,
     records_stamp,
 )
+from cesped.evaluation.uncertainty import IntervalOptions
 from cesped.evaluation.volumes import Volume
 from cesped.geometry.poses import Poses
 from cesped.reconstruction.protocol import ReconstructionOptions, Reconstructor
-from cesped.vocabulary import Backend, PredictionType, Track
+from cesped.vocabulary import Backend, PoseOrigin, PredictionType, Track
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Setting:
     random : random poses of both halves; None to leave that reference out
     entry_halves, prediction_paths, mask_path : the files that all this came from
     engine, options : what makes the maps, and how
-    seed : of the random poses
+    seed : of the random poses, and of the intervals
+    fixed_view : the one pose that knows nothing, of both halves; None to leave that reference out
+    fixed_view_map : whether its map is made and scored as well
+    kept_shares : shares of the most confident particles to make maps of as well
     """
 
     target: str
@@ -54,6 +58,24 @@ class Setting:
     engine: Reconstructor
     options: ReconstructionOptions
     seed: int
+    fixed_view: tuple[Poses, Poses] | None = None
+    fixed_view_map: bool = False
+    kept_shares: tuple[float, ...] = ()
+
+    @property
+    def floors(self) -> dict[PoseOrigin, tuple[Poses, Poses]]:
+        """Return the poses of both halves that know nothing, by what they are called."""
+        floors = {PoseOrigin.RANDOM: self.random, PoseOrigin.FIXED_VIEW: self.fixed_view}
+        return {origin: pair for origin, pair in floors.items() if pair is not None}
+
+    @property
+    def mapped_floors(self) -> dict[PoseOrigin, tuple[Poses, Poses]]:
+        """Return those of the floors that maps are made of."""
+        return {
+            origin: pair
+            for origin, pair in self.floors.items()
+            if origin is not PoseOrigin.FIXED_VIEW or self.fixed_view_map
+        }
 
     @property
     def pixel_size_angst(self) -> float:
@@ -122,6 +144,7 @@ def stamps_of(setting: Setting) -> dict[str, Any]:
             "symmetry": options.symmetry,
         },
         "seed": setting.seed,
+        "intervals": IntervalOptions(seed=setting.seed).stamp(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(),
     }
