@@ -56,8 +56,8 @@ class VolumeSampler:
             raise GeometryError(f"a map has shape {density.shape}; a cube (N, N, N) is needed")
         self.box = int(density.shape[0])
         self.limit = (self.box - 1) // 2 if limit is None else int(limit)
-        if not 0 <= self.limit <= self.box // 2:
-            raise OptionError(f"limit {limit} of a map of {self.box} voxels; use 0 to N / 2")
+        if not 0 <= self.limit <= self.box // 2 + 1:
+            raise OptionError(f"limit {limit} of a map of {self.box} voxels; use 0 to N / 2 + 1")
         if width not in (2, 4, 6):
             raise OptionError(f"interpolation width {width}; use 2, 4 or 6")
         self._table = _kernel_table(width)
@@ -158,8 +158,8 @@ def moved_volume(
     Notes
     -----
     Fourier interpolation of what lies in the sphere inscribed to the box; around it, where a turned
-    box has no data, stands the mean of what lay outside the sphere. Frequencies beyond the Nyquist
-    frequency of the axes are lost.
+    box has no data, stands the mean of what lay outside the sphere. Kept are the frequencies that
+    an FSC looks at, |k| < N / 2 + 1, as far as the map has them in its own axes.
     """
     density = np.asarray(volume, dtype=np.float32)
     turn = np.asarray(rotation, dtype=np.float64)
@@ -167,8 +167,10 @@ def moved_volume(
     n = density.shape[0]
     inside = _within_sphere(n, np.zeros(3))
     background = np.float32(density[~inside].mean(dtype=np.float64)) if not inside.all() else 0.0
-    sampler = VolumeSampler(np.where(inside, density - background, np.float32(0)), width=6)
-    frequencies = sphere_of_frequencies(sampler.limit)
+    sampler = VolumeSampler(
+        np.where(inside, density - background, np.float32(0)), limit=n // 2 + 1, width=6
+    )
+    frequencies = _kept_frequencies(n, turn)
     values = sampler.sample(frequencies, turn[None], threads)[0]
     if is_mirrored:
         values = values.conj()
@@ -178,6 +180,21 @@ def moved_volume(
     # what the shift pushed out of the box has come in again on the other side
     moved[~_within_sphere(n, shift)] = 0.0
     return np.asarray(moved + np.float32(background), dtype=np.float32)
+
+
+def _kept_frequencies(n: int, turn: FloatArray) -> NDArray[np.int64]:
+    """Return the frequencies `(M, 3)` of a half space that both the map and the turned one have.
+
+    Those at the Nyquist frequency of an axis are left out: they are their own opposites there, but
+    not after a turn.
+    """
+    frequencies = sphere_of_frequencies(n // 2 + 1)
+    lengths = (frequencies**2).sum(axis=1)
+    highest = (n - 1) // 2
+    frequencies = frequencies[(lengths < (n // 2 + 1) ** 2) & (frequencies <= highest).all(axis=1)]
+    frequencies = frequencies[(frequencies >= -highest).all(axis=1)]
+    within = np.abs(frequencies @ turn) <= highest + 0.5
+    return np.asarray(frequencies[within.all(axis=1)])
 
 
 def _within_sphere(n: int, centre_px: FloatArray) -> NDArray[np.bool_]:

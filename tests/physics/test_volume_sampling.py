@@ -5,6 +5,7 @@ import pytest
 
 from cesped.errors import GeometryError, OptionError
 from cesped.geometry.rotations import axis_angle_rotations, random_rotations
+from cesped.physics.fsc import fsc_curve
 from cesped.physics.volume_sampling import VolumeSampler, moved_volume, sphere_of_frequencies
 
 
@@ -80,6 +81,22 @@ def test_what_leaves_the_box_does_not_come_back_on_the_other_side():
     assert by_turn.max() == pytest.approx(density(np.zeros((1, 3)), np.ones(1), n).max(), rel=0.02)
 
 
+@pytest.mark.parametrize("n", [32, 33])
+def test_a_map_that_stays_keeps_its_last_shell(n):
+    """All shells that an FSC counts, up to the one at the Nyquist frequency."""
+    generator = np.random.default_rng(n)
+    axis = np.arange(n) - n // 2
+    square = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2
+    noise = generator.normal(size=(n, n, n)) * np.exp(-0.5 * square / (n / 8) ** 2)
+    still = fsc_curve(noise, moved_volume(noise, np.eye(3), np.zeros(3)), 1.0).correlation
+    assert still[1:-1].min() > 0.997
+    assert still[-1] > 0.9
+    turn = axis_angle_rotations([0.0, 0.0, 1.0], 30.0)
+    there = moved_volume(noise, turn, np.zeros(3))
+    back = fsc_curve(noise, moved_volume(there, turn.T, np.zeros(3)), 1.0).correlation
+    assert back[1:-2].min() > 0.99
+
+
 def test_the_background_stays():
     n = 20
     volume = density(np.zeros((1, 3)), np.ones(1), n) + 7.0
@@ -92,8 +109,8 @@ def test_what_cannot_be_sampled_is_refused():
     cube = np.zeros((8, 8, 8))
     with pytest.raises(GeometryError, match=r"shape \(8, 8, 7\); a cube"):
         VolumeSampler(cube[:, :, :7])
-    with pytest.raises(OptionError, match="limit 5 of a map of 8 voxels; use 0 to N / 2"):
-        VolumeSampler(cube, limit=5)
+    with pytest.raises(OptionError, match=r"limit 6 of a map of 8 voxels; use 0 to N / 2 \+ 1"):
+        VolumeSampler(cube, limit=6)
     with pytest.raises(OptionError, match="width 3; use 2, 4 or 6"):
         VolumeSampler(cube, width=3)
     sampler = VolumeSampler(cube, limit=2)
