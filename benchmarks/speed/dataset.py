@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,24 @@ PASS_PX = 2048 * 128**2
 PIXEL_SIZE_ANGST = 1.5
 
 
-def make_particles(folder: Path, box: int, count: int) -> Path:
-    """Write noise images and a star file with the columns of a refinement; return its path."""
+def write_noise_stack(path: Path, count: int, box: int) -> None:
+    """Write images of noise."""
     rng = np.random.default_rng(1)
-    folder.mkdir(parents=True)
-    with StackWriter(folder / "particles.mrcs", count, box, PIXEL_SIZE_ANGST) as writer:
+    with StackWriter(path, count, box, PIXEL_SIZE_ANGST) as writer:
         for _ in range(count):
             writer.append(1 + 3 * rng.standard_normal((box, box), dtype=np.float32))
+
+
+def make_particles(
+    folder: Path,
+    box: int,
+    count: int,
+    write_stack: Callable[[Path, int, int], None] = write_noise_stack,
+) -> Path:
+    """Write images and a star file with the columns of a refinement; return its path."""
+    rng = np.random.default_rng(1)
+    folder.mkdir(parents=True)
+    write_stack(folder / "particles.mrcs", count, box)
     defocus_angst = rng.uniform(8_000, 25_000, count)
     columns = {
         "rlnImageName": [f"{row + 1:06d}@particles.mrcs" for row in range(count)],

@@ -74,8 +74,7 @@ def grey_spread(images: Tensor) -> Tensor:
         grey_range(
             images.contiguous().view(len(images), -1).numpy().view(np.int32), both.view(np.int32)
         )
-        lowest, highest = torch.from_numpy(both)
-        return highest - lowest
+        return torch.from_numpy(both[1] - both[0])
     spread: Tensor = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
     return spread
 
