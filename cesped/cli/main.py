@@ -11,6 +11,7 @@ import typer
 from ..errors import CespedError
 from . import (
     alignment,
+    comparison,
     convert,
     demo,
     doctor,
@@ -57,6 +58,7 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *preprocess.COMMANDS,
     *learning.COMMANDS,
     *scoring.COMMANDS,
+    *comparison.COMMANDS,
     *maps.COMMANDS,
     *alignment.COMMANDS,
     *convert.COMMANDS,

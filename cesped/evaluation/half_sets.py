@@ -67,24 +67,47 @@ def pair_predictions(
     IdMismatchError
         If its particles are not those of the half.
     """
-    halves = []
-    for half, (table, path) in enumerate(zip(tables, prediction_paths, strict=True)):
-        ids, poses, has_confidence = read_predictions(path)
-        order = match_rows(
-            table.ids,
-            ids,
-            truth_source=table.source,
-            predicted_source=str(path),
+    first, second = (
+        read_half(
+            table,
+            path,
+            prediction_type,
+            use_pred_confidence,
             other_half_ids=tables[1 - half].ids,
         )
-        _check_values(poses, str(path), table, prediction_type)
-        if use_pred_confidence and has_confidence and not poses.confidence.any():
-            raise MetadataError(
-                f"{path}: rlnParticleFigureOfMerit is 0 in all {len(poses)} rows, so no particle "
-                "would be reconstructed; predict a confidence, or do not use it"
-            )
-        halves.append(PredictedHalf(table, poses.select(order), has_confidence))
-    return halves[0], halves[1]
+        for half, (table, path) in enumerate(zip(tables, prediction_paths, strict=True))
+    )
+    return first, second
+
+
+def read_half(
+    table: ParticleTable,
+    path: str,
+    prediction_type: PredictionType,
+    use_pred_confidence: bool = True,
+    *,
+    other_half_ids: NDArray[np.object_] | None = None,
+) -> PredictedHalf:
+    """Read the predictions of one half and put them in the order of the entry.
+
+    Raises as `pair_predictions` does; with the ids of the other half, files that were given in
+    the wrong order are told from wrong ones.
+    """
+    ids, poses, has_confidence = read_predictions(path)
+    order = match_rows(
+        table.ids,
+        ids,
+        truth_source=table.source,
+        predicted_source=str(path),
+        other_half_ids=other_half_ids,
+    )
+    _check_values(poses, str(path), table, prediction_type)
+    if use_pred_confidence and has_confidence and not poses.confidence.any():
+        raise MetadataError(
+            f"{path}: rlnParticleFigureOfMerit is 0 in all {len(poses)} rows, so no particle "
+            "would be reconstructed; predict a confidence, or do not use it"
+        )
+    return PredictedHalf(table, poses.select(order), has_confidence)
 
 
 def _check_values(

@@ -203,27 +203,28 @@ def particle_table(
     direction_error_deg, inplane_error_deg, shift_error_angst, truth_confidence,
     predicted_confidence, and defocus_angst, the mean of both axes; NaN where it is not known.
     """
-    parts = []
-    for half in (0, 1):
-        angles_deg = rotation_to_euler(halves[half].truth.rotations)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "id": halves[half].table.ids,
-                    "half": half,
-                    "rot_deg": angles_deg[:, 0],
-                    "tilt_deg": angles_deg[:, 1],
-                    "angular_error_deg": errors[half].angular_deg,
-                    "direction_error_deg": errors[half].direction_deg,
-                    "inplane_error_deg": errors[half].inplane_deg,
-                    "shift_error_angst": errors[half].shift_angst,
-                    "truth_confidence": halves[half].truth.confidence,
-                    "predicted_confidence": halves[half].predicted.confidence,
-                    "defocus_angst": _defocus_angst(halves[half].table),
-                }
-            )
-        )
+    parts = [half_table(halves[half], half, errors[half]) for half in (0, 1)]
     return pd.concat(parts, ignore_index=True)
+
+
+def half_table(half: PredictedHalf, halfset: int, errors: PoseErrors) -> pd.DataFrame:
+    """Return the rows of `particle_table` of one half."""
+    angles_deg = rotation_to_euler(half.truth.rotations)
+    return pd.DataFrame(
+        {
+            "id": half.table.ids,
+            "half": halfset,
+            "rot_deg": angles_deg[:, 0],
+            "tilt_deg": angles_deg[:, 1],
+            "angular_error_deg": errors.angular_deg,
+            "direction_error_deg": errors.direction_deg,
+            "inplane_error_deg": errors.inplane_deg,
+            "shift_error_angst": errors.shift_angst,
+            "truth_confidence": half.truth.confidence,
+            "predicted_confidence": half.predicted.confidence,
+            "defocus_angst": _defocus_angst(half.table),
+        }
+    )
 
 
 def _defocus_angst(table: ParticleTable) -> FloatArray:

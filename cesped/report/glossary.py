@@ -71,6 +71,60 @@ POSE_TERMS: dict[str, Term] = {
     ),
 }
 
+#: More about single particles: the spread of the errors, and their parts.
+MORE_POSE_TERMS: dict[str, Term] = {
+    "angular_error_quantile_25_deg": Term(
+        "error of the best quarter", "°", "A quarter of the particles has a smaller error.", 2
+    ),
+    "angular_error_quantile_75_deg": Term(
+        "error of three quarters", "°", "Three quarters of the particles have a smaller error.", 2
+    ),
+    "angular_error_quantile_90_deg": Term(
+        "error of 90 %", "°", "Nine of ten particles have a smaller error.", 2
+    ),
+    "angular_error_quantile_95_deg": Term(
+        "error of 95 %", "°", "Nineteen of twenty particles have a smaller error.", 2
+    ),
+    "median_direction_error_deg": Term(
+        "median error of the viewing direction",
+        "°",
+        "Half of the particles are seen from a side that is nearer to the predicted one.",
+        2,
+    ),
+    "direction_share_under_5_deg": Term(
+        "direction within 5°", "%", "Share whose viewing direction is off by less.", 1, 100
+    ),
+    "direction_share_under_10_deg": Term(
+        "direction within 10°", "%", "Share whose viewing direction is off by less.", 1, 100
+    ),
+    "mean_inplane_error_deg": Term(
+        "mean in-plane error",
+        "°",
+        "The part of the error that turns the particle in its picture, the side being right.",
+        2,
+    ),
+    "median_inplane_error_deg": Term(
+        "median in-plane error", "°", "The same, for the particle in the middle.", 2
+    ),
+    "median_shift_error_angst": Term(
+        "median shift error", "Å", "Half of the particles are centred better.", 2
+    ),
+    "confidence_rank_correlation": Term(
+        "confidence and error, by rank",
+        "",
+        "Whether more confident poses are better ones: 1 always, 0 no more often than by chance.",
+        3,
+    ),
+    "confidence_gain": Term(
+        "gain by confidence",
+        "%",
+        "What is gained by keeping the confident particles, of what keeping the truly best ones "
+        "would gain. 0 %: confidence says nothing.",
+        1,
+        100,
+    ),
+}
+
 #: Figures of the ab initio track, in the order of the table.
 ABINITIO_TERMS: dict[str, Term] = {
     "frobenius_error": Term(
