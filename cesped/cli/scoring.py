@@ -9,6 +9,14 @@ from ..vocabulary import Backend, PredictionType
 from .command import BenchmarkDir, Command, Device, MemoryGb
 
 
+def _print_input_format(asked: bool) -> None:
+    if asked:
+        from ..evaluation.input_format import expected_input_format
+
+        print(expected_input_format(), end="")
+        raise typer.Exit
+
+
 def evaluate(
     target: Annotated[
         str, typer.Option("--targetName", "-t", metavar="NAME", help="Name of the entry.")
@@ -84,6 +92,31 @@ def evaluate(
     ] = None,
     device: Device = None,
     memory_gb: MemoryGb = None,
+    kept_shares: Annotated[
+        str | None,
+        typer.Option(
+            "--kept_fractions",
+            metavar="A,B,...",
+            help="Also make maps of these fractions of the most confident particles, such as "
+            "0.25,0.5,0.75; each takes as long as the map of all.",
+        ),
+    ] = None,
+    fixed_view_map: Annotated[
+        bool,
+        typer.Option(
+            "--fixed_view_map",
+            help="Also make the map of one fixed view: a floor of which half maps agree.",
+        ),
+    ] = False,
+    input_format: Annotated[
+        bool,
+        typer.Option(
+            "--expected_input_format",
+            is_eager=True,
+            callback=_print_input_format,
+            help="Print what the star files must hold, with an example, and end.",
+        ),
+    ] = False,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Score the predicted poses of both halves of an entry.
@@ -112,6 +145,8 @@ def evaluate(
         container=container,
         device=device,
         memory_gb=memory_gb,
+        kept_shares=_shares(kept_shares),
+        fixed_view_map=fixed_view_map,
     )
     result = score_predictions(
         target,
@@ -126,6 +161,15 @@ def evaluate(
     print(f"Report: {(outdir / REPORT_NAME).resolve()}")
 
 
+def _shares(words: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in words.split(",")) if words else ()
+    except ValueError:
+        raise typer.BadParameter(
+            f"--kept_fractions {words}: give numbers joined by commas, such as 0.25,0.5"
+        ) from None
+
+
 COMMANDS = (
     Command(
         evaluate,
@@ -133,6 +177,7 @@ COMMANDS = (
         """
         cesped evaluate --predictionType SO3 --targetName DEMO --outdir evaluation/
             --half0PredsFname demo/predictions_0.star --half1PredsFname demo/predictions_1.star
+        cesped evaluate --expected_input_format
         python -m cesped.evaluateEntry ...   is the same command
         torchrun --nproc-per-node 4 -m cesped.evaluateEntry ...   on four processes
         """,

@@ -31,6 +31,8 @@ class ScoringOptions:
     threads : processor cores to use (n_cpus).
     relion_bin_dir, mpirun, container : where RELION is; see `make_reconstructor`.
     device, memory_gb : where torch computes, and how much memory it may use there.
+    kept_shares : shares of the most confident particles whose maps are scored as well.
+    fixed_view_map : score the map of one fixed view as well.
     """
 
     prediction_type: PredictionType = PredictionType.SO3
@@ -45,6 +47,8 @@ class ScoringOptions:
     container: str | None = None
     device: str | None = None
     memory_gb: float | None = None
+    kept_shares: tuple[float, ...] = ()
+    fixed_view_map: bool = False
 
 
 def choose_backend(backend: Backend | str | None, *relion_options: str | None) -> Backend:
@@ -164,6 +168,8 @@ def _evaluate_and_report(
         outdir=folder,
         ignore_symmetry=options.ignore_symmetry,
         threads=options.threads,
+        kept_shares=options.kept_shares,
+        fixed_view_map=options.fixed_view_map,
         progress=progress,
     )
     if folder is None:
