@@ -119,6 +119,8 @@ def test_phases_are_flipped_or_not(tmp_path, flipped, stated, said):
         pytest.param("none", "C1", "D2", {Suspicion.SYMMETRY}, marks=pytest.mark.slow),
         pytest.param("transposed", "D2", "D2", {Suspicion.ORIENTATIONS}, marks=pytest.mark.slow),
         ("turned about x", "D2", "D2", {Suspicion.SYMMETRY}),
+        pytest.param("none", "I1", "I3", {Suspicion.SYMMETRY}, marks=pytest.mark.slow),
+        pytest.param("none", "O", "O", set(), marks=pytest.mark.slow),
         ("turned about x", "C1", "C1", set()),  # a frame: no image knows it
     ],
 )

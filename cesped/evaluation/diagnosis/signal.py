@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cesped.evaluation.diagnosis.held_out import (
+    MOST_OPERATORS,
     Grid,
     HeldOutTest,
     IntArray,
@@ -43,7 +44,8 @@ def expected_agreement(test: HeldOutTest, group_order: int) -> float:
     shell = np.maximum(np.arange(particles.box // 2), 1)
     ratio = particles.signal_to_noise
     n_others = len(particles) * (1 - 1 / test.n_parts)
-    of_map = n_others * group_order * ratio / (2 * shell)
+    copies = min(group_order, MOST_OPERATORS)
+    of_map = n_others * copies * ratio / (2 * shell)
     explained = of_map / (1 + of_map) * ratio / (1 + ratio)
     samples = test.samples_per_shell
     return float(np.sqrt(samples @ explained / samples.sum()))
