@@ -194,3 +194,39 @@ def test_real_stack_reads_as_mrcfile_reads_it():
     path = REAL_DATA / "aspire_sample.mrcs"
     with mrcfile.open(path, permissive=True) as opened:
         np.testing.assert_array_equal(StackReader().read(path, range(17)), opened.data)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_images_are_read_into_memory_that_is_given(tmp_path, dtype):
+    images = np.arange(5 * 4 * 4).reshape(5, 4, 4)
+    path = write_stack(tmp_path / "a.mrcs", images, dtype)
+    memory = np.zeros((4, 4, 4), np.float32)
+    assert StackReader().read(path, [3, 4, 0, 1], memory) is memory
+    np.testing.assert_array_equal(memory, images[[3, 4, 0, 1]])
+
+
+def test_a_stack_that_is_cut_while_it_is_read_is_named(tmp_path):
+    path = write_stack(tmp_path / "a.mrcs", np.ones((3, 4, 4)))
+    reader = StackReader()
+    reader.read(path, [0])
+    with path.open("r+b") as stream:
+        stream.truncate(1024 + 64 + 10)
+    with pytest.raises(MrcFileError, match=r"a\.mrcs has become shorter .* 1 of its 3 sections"):
+        reader.read(path, [1])
+
+
+def test_other_readers_may_take_all_files_that_the_system_allows(tmp_path):
+    first = write_stack(tmp_path / "0.mrcs", np.ones((1, 2, 2)))
+    paths = [first]
+    for number in range(1, 90):
+        paths.append(tmp_path / f"{number}.mrcs")
+        paths[-1].hardlink_to(first)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        readers = [StackReader() for _ in range(3)]  # 64 files each
+        for path in paths:
+            for reader in readers:
+                assert reader.read(path, [0]).sum() == 4
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
