@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.healpix import pixel_count, pixels_of_angles
 from ..vocabulary import FSC_THRESHOLDS
 from .canvas import new_figure, styled
 from .palette import GREEN, GREY, INK, ORANGE, PALE, PREDICTION, PURPLE, RANDOM, SKY, TRUTH
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
     from ..physics.fsc import FscCurve
 
-#: Particles that a pixel of the sphere should hold on average, so that its mean says something.
-PARTICLES_PER_PIXEL = 8
-FINEST_SPHERE_ORDER = 4
 HISTOGRAM_BIN_DEG = 5.0
 #: Errors that the share of well-placed particles is counted under [degrees].
 GOOD_ERRORS_DEG = (5.0, 10.0)
@@ -108,44 +104,6 @@ def angular_error_figure(
 
 
 @styled
-def direction_figure(
-    rot_deg: NDArray[np.float64], tilt_deg: NDArray[np.float64], errors_deg: NDArray[np.float64]
-) -> "Figure":
-    """Draw the mean of `errors_deg` `(P,)` over the true viewing directions, a HEALPix sphere.
-
-    `rot_deg` and `tilt_deg` `(P,)` are azimuth and polar angle of the direction.
-    """
-    order = _sphere_order(len(errors_deg))
-    n_pixels = pixel_count(order)
-    pixel = pixels_of_angles(order, rot_deg, tilt_deg)
-    count = np.bincount(pixel, minlength=n_pixels)
-    total = np.bincount(pixel, weights=errors_deg, minlength=n_pixels)
-    mean = np.divide(total, count, out=np.full(n_pixels, np.nan), where=count > 0)
-
-    longitude, latitude, shown_pixel = _sphere_mesh(order)
-    figure = new_figure(10.2, 3.5)
-    for place, (values, title, colours) in enumerate(
-        (
-            (mean, "mean angular error [degrees]", "viridis"),
-            (np.where(count > 0, count, np.nan), "particles seen", "cividis"),
-        ),
-        start=1,
-    ):
-        axes = figure.add_subplot(1, 2, place, projection="mollweide")
-        picture = axes.pcolormesh(
-            longitude, latitude, values[shown_pixel], cmap=colours, rasterized=True
-        )
-        axes.set_facecolor(PALE)
-        axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])
-        axes.set_yticks(np.radians([-60, -30, 0, 30, 60]))
-        axes.tick_params(labelsize=7.5)
-        axes.grid(color="white", linewidth=0.4, alpha=0.6)
-        bar = figure.colorbar(picture, ax=axes, orientation="horizontal", shrink=0.7, pad=0.08)
-        bar.set_label(title)
-    return figure
-
-
-@styled
 def slices_figure(volumes: Mapping[str, NDArray[np.float32]], voxel_size_angst: float) -> "Figure":
     """Draw the central sections of each of `volumes` `(N, N, N)`, one row a map, one grey scale."""
     first = next(iter(volumes.values()))
@@ -175,17 +133,6 @@ def slices_figure(volumes: Mapping[str, NDArray[np.float32]], voxel_size_angst: 
     return figure
 
 
-def _sphere_mesh(
-    order: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return cell edges in longitude and latitude [rad] and the sphere pixel of each cell."""
-    longitude = np.radians(np.linspace(-180, 180, 721))
-    latitude = np.radians(np.linspace(-90, 90, 361))
-    rot, tilt = np.meshgrid(np.degrees(_middles(longitude)), 90 - np.degrees(_middles(latitude)))
-    pixel = pixels_of_angles(order, rot, tilt)
-    return longitude, latitude, pixel
-
-
 def _scale_bar(axes: "Axes", size_px: int, width_angst: float) -> None:
     length = _rounded_down(width_angst / 4)
     pixels = size_px * length / width_angst
@@ -196,19 +143,8 @@ def _scale_bar(axes: "Axes", size_px: int, width_angst: float) -> None:
     )
 
 
-def _sphere_order(particles: int) -> int:
-    order = 0
-    while order < FINEST_SPHERE_ORDER and particles / (12 * 4 ** (order + 1)) > PARTICLES_PER_PIXEL:
-        order += 1
-    return order
-
-
 def _percent(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.full(len(values), 100.0 / len(values))
-
-
-def _middles(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (edges[:-1] + edges[1:]) / 2
 
 
 def _rounded_up(value: float, step: float) -> float:
