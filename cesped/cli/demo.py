@@ -33,6 +33,7 @@ def demo(
     print(f"Report:      {outcome.report.resolve()}")
     print(f"Score:       {outcome.metrics}")
     print(f"Predictions: {outcome.predictions[0]}  {outcome.predictions[1]}")
+    print(f"Submission:  {outcome.submission}")
 
 
 COMMANDS = (

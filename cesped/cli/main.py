@@ -17,6 +17,7 @@ from . import (
     doctor,
     download,
     entries,
+    leaderboard,
     learning,
     maps,
     preprocess,
@@ -64,6 +65,7 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *convert.COMMANDS,
     *doctor.COMMANDS,
     *submit.COMMANDS,
+    *leaderboard.COMMANDS,
 )
 
 

@@ -66,6 +66,18 @@ def new(
         float | None,
         typer.Option("--inferenceSeconds", min=0, help="Time to predict both halves."),
     ] = None,
+    doi: Annotated[
+        str | None,
+        typer.Option("--doi", help="The star files are published there and are not copied."),
+    ] = None,
+    made_by: Annotated[
+        str | None,
+        typer.Option(
+            "--madeBy",
+            metavar="COMMAND",
+            help="This makes the star files of an embedded entry anew; they are not copied.",
+        ),
+    ] = None,
     crossed: Annotated[
         bool,
         typer.Option("--crossed", help="I state: each half's model learned on the other half."),
@@ -93,10 +105,20 @@ def new(
     entry = EntrySubmission(
         name=target,
         checksums=("", ""),
+        doi=doi,
+        command=made_by,
         learned_on=(1, 0) if crossed else None,
         inference_seconds=seconds,
     )
-    path = add_predictions(folder, manifest, entry, (half0, half1), result, replace_entry=force)
+    path = add_predictions(
+        folder,
+        manifest,
+        entry,
+        (half0, half1),
+        result,
+        replace_entry=force,
+        copy_stars=doi is None and made_by is None,
+    )
     missing = manifest_to_toml(manifest).count(TO_FILL_IN)
     if missing:
         print(f"Wrote {path}: {missing} texts are to be filled in (look for {TO_FILL_IN})")

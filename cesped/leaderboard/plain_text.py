@@ -13,7 +13,8 @@ from urllib.parse import quote, urlsplit
 LONGEST_NAME = 120
 LONGEST_TEXT = 2000
 
-_MARKDOWN_MARKS = re.compile(r"([\\`*_{}\[\]<>()#|~&@:!$^=+\-.])")
+# at the begin of a line others would mean something too: texts never stand there
+_MARKDOWN_MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&@!$]|:(?=//)|(?<=www)\.)")
 _FORMULA = re.compile(r"^[=+\-@\t\r|%]")
 _DOI = re.compile(r"10\.\d{4,9}/[-._;()/:A-Za-z0-9]{1,200}")
 _LONGEST_LINK = 500
@@ -49,7 +50,7 @@ def for_markdown(text: object, longest: int = LONGEST_TEXT) -> str:
     Examples
     --------
     >>> print(for_markdown("<b>x</b> | [y](z)"))
-    \<b\>x\</b\> \| \[y\]\(z\)
+    \<b\>x\</b\> \| \[y\](z)
     """
     return _MARKDOWN_MARKS.sub(r"\\\1", plain(text, longest))
 

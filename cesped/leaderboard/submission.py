@@ -150,6 +150,7 @@ def add_predictions(
     result: str | os.PathLike[str] | None = None,
     *,
     replace_entry: bool = False,
+    copy_stars: bool = True,
 ) -> Path:
     """Copy the predictions of one entry, and their score, into a submission.
 
@@ -161,6 +162,7 @@ def add_predictions(
     stars : predictions of half 0 and of half 1, copied as they are
     result : their metrics.json
     replace_entry : allow to replace an entry that the submission has already
+    copy_stars : False to name the star files by their checksums alone
 
     Returns
     -------
@@ -179,16 +181,18 @@ def add_predictions(
     name = check_target_name(entry.name)
     if not replace_entry and any(known.name == name for known in manifest.entries):
         raise EntryExistsError(f"{target} has predictions of {name} already; allow replacing them")
-    files = tuple(f"{PREDICTIONS_DIR}/{name}_half{half}.star" for half in (0, 1))
-    sums = tuple(_copy(Path(star), target / file) for star, file in zip(stars, files, strict=True))
+    files = (f"{PREDICTIONS_DIR}/{name}_half0.star", f"{PREDICTIONS_DIR}/{name}_half1.star")
+    sums = (sha256_of_file(stars[0]), sha256_of_file(stars[1]))
+    if copy_stars:
+        for star, file in zip(stars, files, strict=True):
+            _copy(Path(star), target / file)
     result_name = entry.result
     if result is not None:
         read_metrics(result)
         result_name = f"{RESULTS_DIR}/{name}.json"
         _copy(Path(result), target / result_name)
-    full = replace(
-        entry, predictions=(files[0], files[1]), checksums=(sums[0], sums[1]), result=result_name
-    )
+    predictions = files if copy_stars else None
+    full = replace(entry, predictions=predictions, checksums=sums, result=result_name)
     return write_manifest(target, manifest.with_entry(full))
 
 
@@ -199,9 +203,7 @@ def open_or_new(folder: str | os.PathLike[str]) -> Manifest:
     return unwritten_manifest()
 
 
-def _copy(source: Path, target: Path) -> str:
-    """Copy a file whole or not at all, and return its checksum."""
-    checksum = sha256_of_file(source)
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all."""
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
-    return checksum

@@ -9,10 +9,14 @@ from ..evaluation.outputs import METRICS_NAME
 from ..progress import SILENT, Progress
 from .learning import train_and_predict
 from .scoring import REPORT_NAME, ScoringOptions, score_predictions
+from .submission import submit_campaign
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
     from ..training.recipe import TrainingRecipe
+
+
+SUBMISSION_NAME = "submission"
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class CampaignOutcome:
     report : the page to open.
     metrics : `metrics.json`, the score for programs.
     predictions : star files with the predicted poses of half 0 and of half 1.
+    submission : folder to send to the leaderboard, once its manifest is completed.
     """
 
     result: "EvaluationResult"
     report: Path
     metrics: Path
     predictions: tuple[Path, Path]
+    submission: Path
 
 
 def run_campaign(
@@ -63,13 +69,14 @@ def run_campaign(
     CheckpointError
         If `outdir` holds a training of something else.
     """
-    folder = Path(outdir)
+    folder, metrics = Path(outdir), Path(outdir) / METRICS_NAME
+    runs = (folder / "training" / "half0", folder / "training" / "half1")
     predictions = (folder / "predictions_0.star", folder / "predictions_1.star")
     for half in (0, 1):
         train_and_predict(
             target,
             half,
-            folder / "training" / f"half{half}",
+            runs[half],
             recipe,
             out_star=predictions[1 - half],
             benchmark_dir=benchmark_dir,
@@ -85,9 +92,11 @@ def run_campaign(
         facts={"recipe": recipe.to_dict()},
         progress=progress,
     )
+    submit_campaign(folder / SUBMISSION_NAME, target, predictions, runs, metrics, recipe.to_dict())
     return CampaignOutcome(
         result=result,
         report=folder / REPORT_NAME,
-        metrics=folder / METRICS_NAME,
+        metrics=metrics,
         predictions=predictions,
+        submission=folder / SUBMISSION_NAME,
     )

@@ -190,26 +190,59 @@ def submit_campaign(
     -------
     The manifest; what only the author knows is still to be filled in.
     """
-    from ..leaderboard.manifest import EntrySubmission
+    from ..leaderboard.manifest import MANIFEST_NAME, EntrySubmission
     from ..leaderboard.submission import add_predictions, open_or_new
 
     runs = [json.loads((run / "provenance.json").read_text("utf-8")) for run in training_dirs]
     sums = [f"sha256:{run['star_sha256']}" for run in runs]
     manifest = open_or_new(folder)
+    if _is_up_to_date(Path(folder), manifest, target, predictions, metrics):
+        return Path(folder) / MANIFEST_NAME  # with what its author wrote into it
     if not manifest.entries:
-        machine = runs[0]["machine"]
-        hardware = ", ".join(machine["gpus"]) or f"{machine['threads']} CPU threads"
-        manifest = replace(
-            manifest,
-            track=Track.SUPERVISED,
-            method=replace(
-                manifest.method,
-                name=str(recipe["model"]["name"]),
-                seeds=(int(recipe["trainer"]["seed"]),),
-            ),
-            training=replace(manifest.training, hardware=hardware),
-        )
+        manifest = _described(manifest, runs[0], recipe)
     entry = EntrySubmission(
         name=target, checksums=("", ""), learned_on=(1, 0), learned_from=(sums[1], sums[0])
     )
     return add_predictions(folder, manifest, entry, predictions, metrics, replace_entry=True)
+
+
+def _described(manifest: "Manifest", run: dict[str, Any], recipe: dict[str, Any]) -> "Manifest":
+    """Return a manifest with what a run of this package tells of itself."""
+    from ..leaderboard.manifest import TO_FILL_IN
+
+    machine, model = run["machine"], recipe["model"]
+    learned = "the other half of each entry"
+    if run["start_from_sha256"] is not None:
+        learned = f"{TO_FILL_IN}: the models began with given weights, then learned on {learned}"
+    return replace(
+        manifest,
+        track=Track.SUPERVISED,
+        method=replace(
+            manifest.method,
+            name=f"{model['name']} ({model.get('preset') or 'own settings'})",
+            description=f"`cesped train` for {run['steps']} steps on each half.",
+            seeds=(int(recipe["trainer"]["seed"]),),
+        ),
+        training=replace(
+            manifest.training,
+            data=learned,
+            hardware=", ".join(machine["gpus"]) or f"{machine['threads']} CPU threads",
+        ),
+    )
+
+
+def _is_up_to_date(
+    folder: Path, manifest: "Manifest", target: str, predictions: tuple[Path, Path], metrics: Path
+) -> bool:
+    from ..evaluation.stamps import sha256_of_file
+
+    for entry in manifest.entries:
+        if entry.name == target and entry.result is not None:
+            score = folder / entry.result
+            sums = tuple(sha256_of_file(path) for path in predictions)
+            return (
+                entry.checksums == sums
+                and score.is_file()
+                and score.read_bytes() == metrics.read_bytes()
+            )
+    return False

@@ -8,6 +8,8 @@ from fake_entry import write_fake_entry
 from cesped.cli.main import face, main
 from cesped.evaluateEntry import evaluate
 from cesped.evaluation.published import PUBLISHED_KEYS
+from cesped.evaluation.stamps import sha256_of_file
+from cesped.leaderboard.checks import check_submission
 from cesped.training.recipe import load_recipe
 from cesped.vocabulary import Backend
 from cesped.workflows.campaign import run_campaign
@@ -51,6 +53,15 @@ def test_a_campaign_leaves_report_score_maps_and_predictions(campaign):
     assert set(PUBLISHED_KEYS) < set(document)
     assert all(path.is_file() for path in campaign.predictions)
     assert all(path.is_file() for path in campaign.result.map_paths.values())
+
+
+def test_a_campaign_leaves_a_submission_that_passes_its_check(campaign, entry):
+    report = check_submission(campaign.submission, entry.benchmark_dir)
+    assert report.is_acceptable, report.findings
+    (submitted,) = report.manifest.entries
+    assert submitted.learned_on == (1, 0)
+    assert submitted.learned_from == tuple(sha256_of_file(entry.star(half)) for half in (1, 0))
+    assert report.manifest.method.name == "image2sphere (small)"
 
 
 def test_run_again_it_does_nothing_twice(campaign, entry):

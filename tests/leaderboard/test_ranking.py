@@ -1,0 +1,173 @@
+"""Ranks: only among rows that were scored alike, ties shared, published figures apart."""
+
+import math
+import statistics
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cesped.leaderboard.ranking import RANKED_BY, make_boards, significance_groups
+from cesped.leaderboard.rows import BoardRow, Figure, published_facts, published_rows
+from cesped.vocabulary import PredictionType, ScoreStatus, Track
+
+CONDITIONS = {
+    "metric version": "1",
+    "prediction type": "SO3",
+    "particles": "sha256:a and sha256:b",
+    "mask": "sha256:c",
+    "symmetry": "C1",
+    "weights": "predicted confidence",
+}
+
+
+def row(method, value, interval=None, **changes):
+    conditions = {**CONDITIONS, **changes.pop("conditions", {})}
+    return replace(
+        BoardRow(
+            method=method,
+            submission=method,
+            track=Track.SUPERVISED,
+            entry="DEMO",
+            prediction_type=PredictionType.SO3,
+            status=ScoreStatus.SUBMITTED,
+            conditions=conditions,
+            figures={RANKED_BY: Figure(value, interval)},
+        ),
+        **changes,
+    )
+
+
+def places(board):
+    return [[(r.row.method, r.rank) for r in section.rows] for section in board.sections]
+
+
+def test_less_is_better_and_ties_share_a_rank():
+    (board,) = make_boards([row("c", 9.0), row("b", 5.0), row("a", 5.0), row("d", math.nan)])
+    assert places(board) == [[("a", 1), ("b", 1), ("c", 3), ("d", None)]]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "said"),
+    [
+        ("metric version", "2", "metric version 1 instead of 2"),
+        ("particles", "sha256:x", "particles sha256"),
+        ("mask", "none", "mask none instead of sha256:c"),
+        ("symmetry", "D2", "symmetry D2 instead of C1"),
+        ("prediction type", "S2", "prediction type S2 instead of SO3"),
+        ("weights", "none", "weights none instead of predicted confidence"),
+    ],
+)
+def test_rows_that_were_scored_differently_are_never_ranked_together(name, other, said):
+    rows = [row("a", 9.0), row("a2", 8.0), row("b", 1.0, conditions={name: other})]
+    (board,) = make_boards(rows)
+    assert len(board.sections) == 2
+    assert {place for section in places(board) for place in section} == {
+        ("a", 2),
+        ("a2", 1),
+        ("b", 1),
+    }
+    assert board.sections[0].reason == ""
+    assert said in board.sections[1].reason
+
+
+def test_the_newest_metric_comes_first():
+    (board,) = make_boards([row(f"m{v}", 1.0, conditions={"metric version": v}) for v in "132"])
+    titles = [section.title for section in board.sections]
+    assert [title[:16] for title in titles] == [f"Metric version {v}" for v in "321"]
+
+
+def test_tracks_and_entries_have_boards_of_their_own_in_the_order_of_the_benchmark():
+    rows = [row("a", 1.0, entry="ZZZ"), row("b", 1.0, track=Track.AB_INITIO), row("c", 1.0)]
+    boards = make_boards([*rows, *published_rows()])
+    found = [(board.track, board.entry) for board in boards]
+    assert found[0] == (Track.SUPERVISED, "10786")
+    assert found[-3:] == [
+        (Track.SUPERVISED, "DEMO"),
+        (Track.SUPERVISED, "ZZZ"),
+        (Track.AB_INITIO, "DEMO"),
+    ]
+    kinds = {board.entry: board.kind for board in boards}
+    assert kinds["DEMO"].startswith("simulated")
+    assert kinds["simulated_10648"].startswith("simulated")
+    assert kinds["10648"].startswith("experimental")
+    assert kinds["ZZZ"].startswith("not published")
+
+
+def test_published_rows_stand_first_without_a_rank():
+    published = next(r for r in published_rows() if r.entry == "10280")
+    (board,) = make_boards([row("a", 40.0, entry="10280"), published])
+    assert places(board) == [[("Image2Sphere", None)], [("a", 1)]]
+    assert "not ranked with the published figures" in board.sections[1].reason
+
+
+def test_every_figure_of_table_iii_has_its_place():
+    rows = {found.entry: found for found in published_rows()}
+    assert len(rows) == 10
+    assert all(found.status is ScoreStatus.PUBLISHED for found in rows.values())
+    one = rows["10409"].figures
+    assert {name: figure.value for name, figure in one.items() if "delta" not in name} == {
+        "mean_angular_error_deg": 45.3,
+        "weighted_mean_angular_error_deg": 39.2,
+        "pcc_halves": 0.960,
+        "pcc_to_truth": 0.884,
+        "resolution_halves_0143_angst": 3.5,
+        "resolution_halves_05_angst": 4.0,
+        "resolution_to_truth_0143_angst": 4.0,
+        "resolution_to_truth_05_angst": 8.3,
+        "truth_resolution_halves_0143_angst": 3.0,
+        "truth_resolution_halves_05_angst": 3.3,
+        "truth_pcc_halves": 0.988,
+    }
+    assert math.isnan(rows["simulated_10648"].value(RANKED_BY))  # NA in the paper
+    assert rows["10166"].seconds_per_1000 == pytest.approx(22 * 60 / 238.631)
+    assert math.isnan(rows["10399"].seconds_per_1000)
+
+
+@pytest.mark.parametrize(
+    ("metric", "decimals"),
+    [
+        ("mean_angular_error_deg", 1),
+        ("weighted_mean_angular_error_deg", 1),
+        ("delta_pcc", 3),
+    ],
+)
+def test_the_means_of_table_i_are_over_eight_entries(metric, decimals):
+    table = published_facts()["table_1"]
+    values = [found.value(metric) for found in published_rows() if found.entry in table["entries"]]
+    assert len(values) == table["n_entries"] == 8
+    half_a_digit = 0.5 * 10.0**-decimals + 1e-9
+    assert abs(statistics.fmean(values) - table[metric]["mean"]) <= 1.01 * half_a_digit
+    assert abs(statistics.stdev(values) - table[metric]["std"]) <= 1.01 * half_a_digit
+    for left_out in range(8):  # no seven of them have these means and deviations
+        seven = values[:left_out] + values[left_out + 1 :]
+        off = (
+            abs(statistics.fmean(seven) - table[metric]["mean"]),
+            abs(statistics.stdev(seven) - table[metric]["std"]),
+        )
+        assert max(off) > half_a_digit
+
+
+def test_groups_begin_where_intervals_no_longer_meet():
+    figures = [Figure(1, (0.5, 1.5)), Figure(1.4, (1.0, 1.8)), Figure(1.7, (1.6, 1.8))]
+    assert significance_groups(figures) == ["a", "a", "b"]
+    assert significance_groups(figures[:1]) == [None]
+    assert significance_groups([*figures, Figure(3)]) == [None] * 4
+    assert significance_groups([*figures, None]) == [None] * 4
+    assert significance_groups([]) == []
+
+
+@given(st.lists(st.floats(0, 180), min_size=2, max_size=40))
+def test_groups_are_letters_in_order(values):
+    values = sorted(values)
+    letters = significance_groups([Figure(v, (v - 1, v + 1)) for v in values])
+    assert letters == sorted(letters)
+    for (first, one), (second, other) in zip(
+        zip(values, letters, strict=True), zip(values[1:], letters[1:], strict=True), strict=False
+    ):
+        if one != other:
+            assert second - 1 > values[letters.index(one)] + 1
+        assert first <= second
+    assert np.all([letter is not None for letter in letters])
