@@ -61,14 +61,9 @@ def defocus_figure(by_defocus: "pd.DataFrame") -> "Figure":
     low, high = (by_defocus[end] / _ANGST_PER_MICROMETRE for end in ("low_angst", "high_angst"))
     middle = ((low + high) / 2).to_numpy()
     _draw_spread(axes, middle, by_defocus)
-    for x, y, particles in zip(
-        middle, by_defocus["quantile_75_deg"], by_defocus["particles"], strict=True
-    ):
-        axes.annotate(
-            f"{particles:,}", (x, y), xytext=(0, 4), textcoords="offset points", ha="center",
-            fontsize=8, color=GREY,
-        )  # fmt: skip
-    axes.set(xlabel="defocus [µm] (numbers: particles)", ylabel="angular error [degrees]")
+    axes.set(
+        xlabel="defocus [µm], bins of equally many particles", ylabel="angular error [degrees]"
+    )
     axes.set_ylim(0)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

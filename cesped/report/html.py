@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 CURVE_NAMES: dict[str, str] = {
     "prediction_to_truth": "prediction against truth",
     "truth_halves": "truth, half against half",
-    "prediction_crossed": "prediction against the truth of the other half",
     "prediction_halves": "prediction, half against half",
     "random_to_truth": "random poses against truth",
+    "prediction_crossed": "prediction, other half's truth",
 }
 
 

@@ -96,8 +96,8 @@ def score_table(result: "EvaluationResult") -> str:
         "<section><h2>The score</h2>"
         "<p>Each figure stands between two marks: poses that know nothing (the floor: drawn at "
         "random, or one and the same for every particle) and the known poses themselves (the "
-        "ceiling that the data allow). Small print: in 95 of 100 cases the figure of endlessly "
-        "many such particles lies between these two.</p>"
+        "ceiling that the data allow). In small print: 95 % intervals, by how much a figure would "
+        "move with other particles of the same kind.</p>"
         + _figure_table(scores, groups)
         + details("More about the poses", _figure_table(scores, more))
         + details("More about the maps", _figure_table(scores, OTHER_MAP_GROUPS))

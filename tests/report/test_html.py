@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from synthetic_result import HOSTILE_NAME, synthetic_result
 
+from cesped.evaluation.calibration import confidence_rows
+from cesped.evaluation.pose_figures import POSE_FIGURES
 from cesped.evaluation.published import PUBLISHED_KEYS
+from cesped.evaluation.results import MetricRow
 from cesped.evaluation.scores import MapScores, map_rows
 from cesped.evaluation.volumes import compare_maps
-from cesped.report.glossary import MAP_TERMS, POSE_TERMS, PUBLISHED_TERMS
+from cesped.io.mrc import read_volume, write_volume
+from cesped.report.glossary import MAP_TERMS, MORE_POSE_TERMS, POSE_TERMS, PUBLISHED_TERMS
 from cesped.report.html import write_report
 from cesped.vocabulary import PoseOrigin
 
@@ -60,6 +64,80 @@ def test_a_result_without_optional_figures_still_gives_a_page(tmp_path):
     maps = {name: path for name, path in result.map_paths.items() if name != "random"}
     bare = replace(result, reference_rows=(), notes=(), map_paths=maps, prediction_type="S2")
     assert "–" in write_report(bare, tmp_path / "r.html").read_text("utf-8")
+
+
+def test_what_errors_go_with_is_shown_where_it_is_known(page, tmp_path):
+    assert "Does the model know when it is wrong?" not in page  # all are equally confident
+    assert "Error and defocus" not in page  # unknown
+    result = synthetic_result(tmp_path)
+    errors = result.particles["angular_error_deg"]
+    particles = result.particles.assign(
+        predicted_confidence=-errors, defocus_angst=np.linspace(5e3, 2e4, len(errors))
+    )
+    crossed = result.fsc_curves["prediction_to_truth"]
+    curves = {**result.fsc_curves, "prediction_crossed": crossed}
+    curves["truth_same_weights_crossed"] = result.fsc_curves["truth_halves"]
+    rows = [replace(result.rows[0], interval=(1.25, 87.5)), *result.rows[1:]]
+    crossed_row = MetricRow(
+        "prediction", "E", "all", "resolution_crossed_05_angst", False, 9.0, "angst", "min"
+    )
+    kept = [replace(crossed_row, poses="prediction_kept_50", value=8.5)]
+    known = replace(
+        result,
+        particles=particles,
+        fsc_curves=curves,
+        rows=(*rows, crossed_row),
+        reference_rows=(
+            *result.reference_rows,
+            *kept,
+            replace(result.rows[0], poses="fixed_view", value=123.25),
+        ),
+    )
+    text = outside_of_scripts(write_report(known, tmp_path / "r.html").read_text("utf-8"))
+    for shown in (
+        "Does the model know when it is wrong?",
+        "Error and defocus",
+        "Where detail is lost",
+        '<span class="ci">1.25 to 87.50</span>',
+        "1.25 to 87.5</td>",
+        "one fixed view",
+        "123.25°",
+        "Right: the resolution of the map of those kept",
+        "The sides with the largest and the smallest errors",
+    ):
+        assert shown in text, shown
+    assert "one fixed view</th>" not in page
+    assert "nan" not in re.findall(r">([^<]*)</td>", text)
+
+
+def test_every_picture_is_described_in_words(page):
+    pictures = re.findall(r"<img [^>]*>", page)
+    assert len(pictures) >= 4
+    assert all(re.search(r'alt="[^"]{10,}"', picture) for picture in pictures)
+
+
+def test_the_page_does_not_grow_with_the_box(tmp_path):
+    """Under 10 MB at any box: surfaces and sections are drawn at a size of their own."""
+    sizes = {}
+    for box in (32, 96):
+        folder = tmp_path / str(box)
+        folder.mkdir()
+        result = synthetic_result(folder)
+        for path in result.map_paths.values():
+            volume, voxel = read_volume(path)
+            zoomed = np.kron(volume, np.ones((box // 32,) * 3, np.float32))
+            write_volume(path, zoomed, voxel * 32 / box)
+        sizes[box] = write_report(result, folder / "r.html").stat().st_size
+    assert sizes[96] < 7e6
+    assert sizes[96] < sizes[32] + 0.5e6
+
+
+def test_every_figure_of_poses_is_explained():
+    explained = set(POSE_TERMS) | set(MORE_POSE_TERMS)
+    assert {figure.metric for figure in POSE_FIGURES} < explained
+    confidence = np.array([0.1, 0.2]), np.array([0.3, 0.1])
+    rows = confidence_rows("E", "prediction", confidence, confidence)
+    assert {row.metric for row in rows} == explained - {f.metric for f in POSE_FIGURES}
 
 
 def test_every_published_key_is_explained():
