@@ -7,6 +7,7 @@ earlier format stay readable.
 import json
 import math
 import os
+import re
 from dataclasses import asdict, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -33,6 +34,8 @@ METRICS_FORMAT = 2
 #: Our part of metrics.json; beside it stand the keys of the published program.
 _SECTION = "cesped"
 _FREQUENCY = "frequency_per_angst"
+_ON_A_LINE = re.compile(r"\[\n[-\d.eE+,\snul]*\]|\{\n\s*\"poses\"[^{}]*\}")
+_LINE_END = re.compile(r"\n\s*")
 _CURVE_DECIMALS = 6
 _MAX_METRICS_BYTES = 64 << 20
 
@@ -96,7 +99,9 @@ def result_to_json(result: EvaluationResult, folder: Path) -> str:
         "fsc": _curves_as_json(result.fsc_curves),
     }
     document = {**result.published, _SECTION: ours}
-    return json.dumps(_plain(document), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(_plain(document), indent=2, allow_nan=False)
+    # a row and a curve on a line each; no string holds a line end, so none is touched
+    return _ON_A_LINE.sub(lambda found: _LINE_END.sub(" ", found[0]), text) + "\n"
 
 
 def read_result(outdir: str | os.PathLike[str]) -> EvaluationResult:

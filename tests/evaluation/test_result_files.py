@@ -71,6 +71,15 @@ def test_a_new_file_follows_the_schema_and_holds_all_but_particles_and_maps(eval
     assert alone.particles.empty
 
 
+def test_a_row_and_a_curve_stay_on_their_line(evaluated):
+    lines = (evaluated[1] / METRICS_NAME).read_text().splitlines()
+    result, _ = evaluated
+    rows = [json.loads(line.strip().rstrip(",")) for line in lines if '"metric":' in line]
+    assert len(rows) == len(result.rows) + len(result.reference_rows)
+    (curve,) = [line for line in lines if '"prediction_halves":' in line]
+    assert curve.count(",") >= len(result.fsc_curves["prediction_halves"].correlation) - 1
+
+
 def test_the_long_table_has_the_columns_it_is_said_to_have(evaluated):
     columns = {"entry", "half", "metric", "masked", "value", "interval", "unit", "direction"}
     assert columns < set(evaluated[0].table().columns)
