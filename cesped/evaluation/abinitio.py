@@ -201,3 +201,37 @@ def volume_stamp(moved: VolumeAlignment) -> dict[str, object]:
         "rotation_error_deg": moved.rotation_error_deg,
         "shift_error_px": moved.shift_error_px,
     }
+
+
+def abinitio_notes(alignments: list[PoseAlignment]) -> list[str]:
+    """Return what a reader must know of the frames, one sentence each.
+
+    Parameters
+    ----------
+    alignments : of each half; one and the same for both if they share a frame
+    """
+    is_one_frame = all(found is alignments[0] for found in alignments)
+    notes = ["Ab initio track: poses were moved to the frame and hand of the truth before scoring."]
+    named = {f"Half {half} of the predictions": found for half, found in enumerate(alignments)}
+    if is_one_frame:
+        named = {"The predictions": alignments[0]}
+    for name, found in named.items():
+        if not found.is_found:
+            notes.append(
+                f"{name}: no frame was found; they agree with the truth no better than shuffled "
+                f"poses do (p = {found.p_value:.2g}), so their figures are those of chance."
+            )
+            continue
+        hand = "the other hand" if found.frame.is_mirrored else "the hand of the truth"
+        known = "" if found.is_hand_known else ", which these views hardly tell from its mirror"
+        verb = "are" if is_one_frame else "is"
+        notes.append(
+            f"{name} {verb} of {hand}{known}; {100 * found.inlier_share:.0f} % of the poses agree "
+            f"with a frame that is known to {found.rotation_error_deg:.2g} degrees."
+        )
+    if is_one_frame:
+        notes.append(
+            "One file for all particles: the half maps are not of independent runs, and their "
+            "agreement may be too good."
+        )
+    return notes

@@ -15,15 +15,21 @@ import numpy as np
 
 from cesped.data.conventions import read_predictions, write_particle_table
 from cesped.data.table import ParticleTable
-from cesped.errors import MetadataError, OptionError
+from cesped.errors import OptionError
 from cesped.evaluation.abinitio import (
+    abinitio_notes,
     abinitio_pose_rows,
     frame_stamp,
     moved_map_rows,
     volume_stamp,
 )
 from cesped.evaluation.entry import named_maps, random_pair, score_setting
-from cesped.evaluation.half_sets import PredictedHalf, pair_predictions
+from cesped.evaluation.half_sets import (
+    PredictedHalf,
+    check_confidence,
+    check_predictions,
+    pair_predictions,
+)
 from cesped.evaluation.inputs import choose_mask, locate_halves, read_halves, read_mask
 from cesped.evaluation.matching import match_rows
 from cesped.evaluation.outputs import write_evaluation
@@ -156,7 +162,7 @@ def _with_own_figures(
         rows=(*_prediction_rows(setting, halves, generator), *result.rows, *volume_rows),
         reference_rows=(*_random_rows(setting, random, generator), *result.reference_rows),
         fsc_curves={**result.fsc_curves, **curves},
-        notes=(*_notes(halves), *result.notes),
+        notes=(*abinitio_notes([half.alignment for half in halves]), *result.notes),
         stamps={
             **result.stamps,
             "track": Track.AB_INITIO.value,
@@ -198,11 +204,9 @@ def _read(
         truth_source=f"both halves ({tables[0].source}, {tables[1].source})",
         predicted_source=paths[0],
     )
-    if use_pred_confidence and has_confidence and not poses.confidence.any():
-        raise MetadataError(
-            f"{paths[0]}: rlnParticleFigureOfMerit is 0 in all {len(poses)} rows, so no particle "
-            "would be reconstructed; predict a confidence, or do not use it"
-        )
+    check_predictions(poses, paths[0], tables[0], prediction_type)
+    if use_pred_confidence and has_confidence:
+        check_confidence(poses, paths[0])
     count = len(tables[0])
     first, second = (
         PredictedHalf(table, poses.select(rows), has_confidence)
@@ -330,30 +334,3 @@ def _means_of_halves(rows: list[MetricRow], counts: list[int]) -> list[MetricRow
         value = (counts[0] * row.value + counts[1] * other.value) / sum(counts)
         merged.append(replace(row, half="all", value=value))
     return merged
-
-
-def _notes(halves: tuple[_Half, _Half]) -> list[str]:
-    is_one_frame = _is_one_frame(halves)
-    notes = ["Ab initio track: poses were moved to the frame and hand of the truth before scoring."]
-    named = {"The predictions": halves[0]} if is_one_frame else {}
-    named = named or {f"Half {index} of the predictions": half for index, half in enumerate(halves)}
-    for name, half in named.items():
-        found = half.alignment
-        if not found.is_found:
-            notes.append(
-                f"{name}: no frame was found; they agree with the truth no better than shuffled "
-                f"poses do (p = {found.p_value:.2g}), so their figures are those of chance."
-            )
-            continue
-        hand = "the other hand" if found.frame.is_mirrored else "the hand of the truth"
-        known = "" if found.is_hand_known else ", which these views hardly tell from its mirror"
-        notes.append(
-            f"{name} are of {hand}{known}; {100 * found.inlier_share:.0f} % of them agree with a "
-            f"frame that is known to {found.rotation_error_deg:.2g} degrees."
-        )
-    if is_one_frame:
-        notes.append(
-            "One file for all particles: the half maps are not of independent runs, and their "
-            "agreement may be too good."
-        )
-    return notes

@@ -101,19 +101,33 @@ def read_half(
         predicted_source=str(path),
         other_half_ids=other_half_ids,
     )
-    _check_values(poses, str(path), table, prediction_type)
-    if use_pred_confidence and has_confidence and not poses.confidence.any():
+    check_predictions(poses, str(path), table, prediction_type)
+    if use_pred_confidence and has_confidence:
+        check_confidence(poses, str(path))
+    return PredictedHalf(table, poses.select(order), has_confidence)
+
+
+def check_confidence(poses: Poses, path: str) -> None:
+    """Raise MetadataError if no pose has any confidence, so that all particles would weigh 0."""
+    if not poses.confidence.any():
         raise MetadataError(
             f"{path}: rlnParticleFigureOfMerit is 0 in all {len(poses)} rows, so no particle "
             "would be reconstructed; predict a confidence, or do not use it"
         )
-    return PredictedHalf(table, poses.select(order), has_confidence)
 
 
-def _check_values(
+def check_predictions(
     poses: Poses, path: str, table: ParticleTable, prediction_type: PredictionType
 ) -> None:
-    """Refuse shifts that move a particle out of its image, when shifts are what is scored."""
+    """Raise MetadataError if shifts, where they are scored, move a particle out of its image.
+
+    Parameters
+    ----------
+    poses : predicted, in the order of the file
+    path : the file, for the message
+    table : particles of the same images
+    prediction_type : shifts are what is scored for SO3xR2 alone
+    """
     if prediction_type is not PredictionType.SO3XR2:
         return
     box_angst = table.image_size * table.sampling_rate

@@ -96,7 +96,7 @@ def test_abinitio_scores_poses_of_the_other_hand(benchmark_dir, tmp_path, capsys
     out = tmp_path / "out"
     assert main(["abinitio", "FAKE", *files, "--outdir", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "note: Half 0 of the predictions are of the other hand; 100 % of them agree" in printed
+    assert "note: Half 0 of the predictions is of the other hand; 100 % of the poses" in printed
     assert re.search(r"rotation error \(F-norm\), aligned +0\.0[45]", printed)
     assert re.search(r"mean angular error \(MAnE\) +(1\.9|2\.0)", printed)
     names = {path.name for path in out.iterdir()}

@@ -5,7 +5,7 @@ import pytest
 from tiny_entries import read_entry, turned
 
 from cesped.data.conventions import read_predictions, write_particle_table
-from cesped.errors import IdMismatchError, OptionError
+from cesped.errors import IdMismatchError, MetadataError, OptionError
 from cesped.evaluation.abinitio import (
     aligned_frobenius_error,
     frobenius_error,
@@ -140,7 +140,7 @@ def test_one_file_of_the_other_hand_scores_as_if_it_were_of_the_truths(
     assert frame["is_found"]
     assert frame["is_hand_known"]
     assert frame["is_mirrored"]
-    assert any("are of the other hand; 100 % of them" in note for note in found.notes)
+    assert any("are of the other hand; 100 % of the poses" in note for note in found.notes)
     assert any("One file for all particles" in note for note in found.notes)
     assert found.value("mean_angular_error_deg") == pytest.approx(4.0, abs=0.15)
     assert found.value("shift_rmse_angst") < 0.5
@@ -176,9 +176,7 @@ def test_two_files_have_a_frame_each(tiny_dir, poses, write_predictions, stub):
     assert found.value("frobenius_error", half="0") > 1.5 > found.value("frobenius_error", half="1")
     halves = [found.value("frobenius_error", half=half) for half in ("0", "1")]
     assert found.value("frobenius_error") == pytest.approx(np.mean(halves))
-    assert any(
-        note.startswith("Half 0 of the predictions are of the other") for note in found.notes
-    )
+    assert any(note.startswith("Half 0 of the predictions is of the other") for note in found.notes)
     # what is reconstructed are the aligned poses
     pose_set = stub.asked[0][1][1]
     np.testing.assert_allclose(pose_set.poses.origins_angst, predicted[0].origins_angst, atol=1.5)
@@ -222,5 +220,9 @@ def test_what_cannot_be_an_ab_initio_result_is_refused(
         evaluate_abinitio("TINY", [*paths, paths[0]], benchmark_dir=tiny_dir)
     with pytest.raises(IdMismatchError, match="150 particles missing from the predictions"):
         evaluate_abinitio("TINY", paths[:1], benchmark_dir=tiny_dir)
+    far = [Poses(p.rotations, p.origins_angst + 500.0, p.confidence) for p in predicted]
+    path = write_one_file(tmp_path / "far.star", tables, far)
+    with pytest.raises(MetadataError, match=r"far.star: the origin .* lies outside the image"):
+        evaluate_abinitio("TINY", [path], benchmark_dir=tiny_dir)
     with pytest.raises(IdMismatchError, match="give the two files in the other order"):
         evaluate_abinitio("TINY", paths[::-1], benchmark_dir=tiny_dir)
