@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from .half_ball import FourierSums
 from .insertion import MIN_SLABS, for_each_slab, slab_bounds
 
+_SAME_OPERATOR = 1e-6
+
 
 def complete_plane(sums: FourierSums) -> None:
     """Add to each voxel of the plane x = 0 its Friedel mate, in place; the origin is its own.
@@ -39,13 +41,11 @@ def _origin(sums: FourierSums) -> int:
 
 
 def symmetrise(sums: FourierSums, operators: NDArray[np.float64], threads: int) -> FourierSums:
-    """Return the sum over the rotations of a point group, interpolated trilinearly.
-
-    What was given is returned for the group of one operator.
+    """Sum over the rotations of a point group, interpolated trilinearly, and return the sums.
 
     Parameters
     ----------
-    sums : after `complete_plane`
+    sums : after `complete_plane`; changed in place
     operators : `(G, 3, 3)` rotations of x, y, z, the identity first
     threads : threads to use
 
@@ -53,29 +53,69 @@ def symmetrise(sums: FourierSums, operators: NDArray[np.float64], threads: int) 
     -----
     Numerator and denominator are summed alike, as `relion_reconstruct --sym` does; voxels outside
     the ball of the slices are left out.
+    Half and quarter turns about the axes take voxels to voxels and need no interpolation, so the
+    sum over those comes first, and then only one rotation of each of their cosets is interpolated:
+    15 instead of 60 for I1 and I2. The result is the same, because a rotation of the lattice
+    commutes with interpolation on it.
     """
-    if len(operators) == 1:
-        return sums
-    summed = FourierSums(sums.ball, sums.values.copy())
+    whole, others = cosets(operators)
+    for turns, with_rim in ((whole, True), (others, False)):
+        if len(turns) > 1:
+            _add_turned(sums, turns[1:], with_rim, threads)
+    return sums
+
+
+def cosets(operators: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the rotations of a group that take voxels to voxels, and one of each of their cosets.
+
+    Parameters
+    ----------
+    operators : `(G, 3, 3)`, the identity first
+
+    Returns
+    -------
+    `(L, 3, 3)` and `(G / L, 3, 3)`, the identity first in both: each operator of the group is the
+    product of one of the first with one of the second
+    """
+    is_whole = np.abs(operators - np.rint(operators)).max(axis=(1, 2)) < _SAME_OPERATOR
+    whole = operators[is_whole]
+    left = list(operators)
+    chosen = []
+    while left:
+        chosen.append(left[0])
+        coset = whole @ left[0]
+        left = [one for one in left if np.abs(coset - one).max(axis=(1, 2)).min() > _SAME_OPERATOR]
+    return whole, np.array(chosen)
+
+
+def _add_turned(
+    sums: FourierSums, operators: NDArray[np.float64], with_rim: bool, threads: int
+) -> None:
+    """Add the sums turned by each of some rotations, in place."""
     radius = sums.ball.radius
-    bounds = slab_bounds(radius, max(MIN_SLABS, 4 * threads))
-    others = np.ascontiguousarray(operators[1:].round(12), dtype=np.float32)
-    work = partial(_add_rotated, summed.values, sums.values, sums.ball.starts, others)
+    bounds = slab_bounds(radius + 1 if with_rim else radius, max(MIN_SLABS, 4 * threads))
+    turns = np.ascontiguousarray(operators.round(12), dtype=np.float32)
+    layout = (sums.ball.starts, sums.ball.lengths, with_rim)
+    source = sums.values.copy()
+    work = partial(_add_rotated, sums.values, source, *layout, turns)
     for_each_slab(work, bounds, threads)
-    return summed
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _add_rotated(summed, source, starts, operators, first, last):  # type: ignore[no-untyped-def]
-    """Add the rotated grids to the planes `first <= z < last` of `summed`."""
+def _add_rotated(summed, source, starts, lengths, with_rim, operators, first, last):  # type: ignore[no-untyped-def]
+    """Add the rotated grids to the planes `first <= z < last` of `summed`.
+
+    The rim, which samples inside the ball were spread to, is rotated only where it stays itself.
+    """
     centre = (starts.shape[0] - 1) // 2
-    limit = (centre - 1) ** 2
+    reach = centre if with_rim else centre - 1
+    limit = 3 * centre**2 if with_rim else (centre - 1) ** 2
     middle = np.float32(centre)
     one = np.float32(1)
     for z in range(first, last):
-        for y in range(-centre + 1, centre):
+        for y in range(-reach, reach + 1):
             start = starts[z + centre, y + centre]
-            for x in range(centre):
+            for x in range(min(lengths[z + centre, y + centre], reach + 1)):
                 if z * z + y * y + x * x > limit:
                     break
                 real, imag, weight = np.float32(0), np.float32(0), np.float32(0)
@@ -93,8 +133,9 @@ def _add_rotated(summed, source, starts, operators, first, last):  # type: ignor
                             f = (fz if dz else one - fz) * (fy if dy else one - fy)
                             if f == 0:  # half and quarter turns take grid points to grid points
                                 continue
-                            voxel = source[starts[z0 + dz, y0 + dy] + x0]
-                            beside = source[starts[z0 + dz, y0 + dy] + x0 + 1]
+                            begin = starts[z0 + dz, y0 + dy] + x0
+                            voxel = source[begin]
+                            beside = source[begin + 1] if fx > 0 else voxel
                             a, b = f * (one - fx), f * fx
                             real += a * voxel[0] + b * beside[0]
                             imag += sign * (a * voxel[1] + b * beside[1])

@@ -13,7 +13,7 @@ from cesped.geometry.symmetry import point_group
 from cesped.physics.backprojection import BackProjector
 from cesped.physics.edge_samples import last_columns
 from cesped.physics.fourier import images_to_half_plane
-from cesped.physics.grid_symmetry import complete_plane, symmetrise
+from cesped.physics.grid_symmetry import complete_plane, cosets, symmetrise
 from cesped.physics.half_ball import FourierSums
 from cesped.physics.insertion import insert_slices, slab_bounds
 from cesped.physics.projection import Projector
@@ -187,21 +187,33 @@ def rotate_slowly(sums, operators):
     return summed
 
 
-@pytest.mark.parametrize("name", ["C3", "D2", "T"])
+@pytest.mark.parametrize("name", ["C3", "C6", "D2", "D3", "T", "O", "I1", "I3"])
 def test_symmetrised_sums_are_those_of_the_definition(name):
     planes, ctf, rotations, weights, origins_px = random_batch(8, 10, seed=9)
     sums = FourierSums.empty(8, 1)
     insert_slices(sums, planes, ctf, rotations, weights, origins_px, 1, 1)
     complete_plane(sums)
     operators = point_group(name).operators
-    found = to_dense(symmetrise(sums, operators, threads=2))
     expected = rotate_slowly(to_dense(sums), operators)
+    found = to_dense(symmetrise(sums, operators, threads=2))
     centre = (len(found) - 1) // 2
     z, y, x = np.ogrid[-centre : centre + 1, -centre : centre + 1, : centre + 1]
     # on the sphere and the plane x = 0 rounding decides which of two equal ways is taken
     inside = ((z**2 + y**2 + x**2) < (centre - 1) ** 2) & (x > 0)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found[inside], expected[inside], atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize(("name", "n_whole"), [("C3", 1), ("D7", 2), ("O", 24), ("I1", 12)])
+def test_cosets_make_up_the_group(name, n_whole):
+    operators = point_group(name).operators
+    whole, others = cosets(operators)
+    assert len(whole) == n_whole
+    assert len(whole) * len(others) == len(operators)
+    np.testing.assert_array_equal(whole[0], np.eye(3))
+    products = np.einsum("aij,bjk->abik", whole, others).reshape(-1, 3, 3)
+    distance = np.abs(products[:, None] - operators).max(axis=(2, 3))
+    assert (distance.min(axis=0) < 1e-6).all()
 
 
 def test_the_mean_is_gone_before_the_symmetry_spreads_it():
