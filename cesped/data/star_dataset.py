@@ -20,6 +20,7 @@ from cesped.data.conventions import pose_columns, read_particle_table, write_par
 from cesped.data.particle_images import ParticleImages, SampleImages
 from cesped.data.pose_updates import PoseUpdates
 from cesped.data.preprocessing import PreprocessingOptions
+from cesped.data.row_metadata import RowMetadata
 from cesped.data.samples import Augmenter, ParticleBatch, load_batch
 from cesped.data.table import ParticleTable
 from cesped.errors import OptionError
@@ -258,11 +259,12 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
             raise IndexError(f"particle {row} of {len(self)} in {self._star_path}")
         return row % len(self)
 
-    def _metadata(self, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+    def _metadata(self, rows: NDArray[np.int64]) -> list[RowMetadata]:
         """Return the columns of some rows as they are now, one dictionary a particle."""
         columns = [column[rows].tolist() for column in self._columns.values()]
         metadata = [
-            dict(zip(self._columns, values, strict=True)) for values in zip(*columns, strict=True)
+            RowMetadata(zip(self._columns, values, strict=True))
+            for values in zip(*columns, strict=True)
         ]
         for row, values in zip(rows.tolist(), metadata, strict=True):
             if self._updates.is_updated(row):

@@ -28,10 +28,8 @@ def memory_of_worker(samples):
     kib = int(status.partition("VmRSS:")[2].split()[0])
     return len(default_collate(samples)[1]), kib / 1024
 
-star, root = sys.argv[1:]
-dataset = ParticlesRelionStarDataset(
-    star, root, "C1", ctf_correction="phase_flip", image_size_factor_for_crop=0.25
-)
+star, root, options = sys.argv[1:]
+dataset = ParticlesRelionStarDataset(star, root, "C1", **json.loads(options))
 loader = DataLoader(dataset, batch_size=32, num_workers=1, collate_fn=memory_of_worker)
 print(json.dumps(list(loader)))
 """
@@ -73,13 +71,19 @@ def write_sparse_stack(folder, count):
     return write_particles(folder, [f"{i + 1}@particles.mrcs" for i in range(count)], BOX)
 
 
+PREPARED = {"ctf_correction": "phase_flip", "image_size_factor_for_crop": 0.25}
+AS_THEY_ARE = {"perImg_normalization": "none"}
+
+
 @pytest.mark.parametrize(
-    "gigabytes", [0.4, pytest.param(20, marks=pytest.mark.slow)], ids=["part", "whole"]
+    ("gigabytes", "options"),
+    [(0.4, PREPARED), pytest.param(20, AS_THEY_ARE, marks=pytest.mark.slow)],
+    ids=["part", "whole"],
 )
-def test_a_worker_needs_no_more_memory_for_a_larger_stack(tmp_path, gigabytes):
+def test_a_worker_needs_no_more_memory_for_a_larger_stack(tmp_path, gigabytes, options):
     count = int(gigabytes * 1e9 / IMAGE_BYTES)
     star = write_sparse_stack(tmp_path, count)
-    command = [sys.executable, "-c", READER, star, tmp_path]
+    command = [sys.executable, "-c", READER, star, tmp_path, json.dumps(options)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     batches = json.loads(output)
     assert sum(n for n, _ in batches) == count

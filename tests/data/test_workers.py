@@ -1,10 +1,12 @@
 """Workers of a DataLoader: every way to start them gives the same samples, with fresh seeds."""
 
+import pickle
+
 import fake_entry as fake
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from cesped.data.augmentation import Augmenter
 from cesped.data.dataset import ParticlesDataset
@@ -73,3 +75,28 @@ def test_a_worker_draws_on_when_its_process_goes_on(entry):
     again = images_of(entry, epochs=2, augmenter=add_a_number)[0]
     assert not torch.equal(first, second)
     torch.testing.assert_close(again, torch.stack([first, second]), atol=0, rtol=0)
+
+
+def test_metadata_of_a_batch_is_that_of_torch_from_every_worker(entry):
+    dataset = ParticlesDataset("FAKE", 0, entry.benchmark_dir)
+    expected = default_collate([dict(dataset[row][3]) for row in range(4)])
+    for n_workers in (0, 1):
+        batch = next(iter(DataLoader(dataset, batch_size=4, num_workers=n_workers)))
+        metadata = batch[3]
+        assert isinstance(metadata, dict)
+        assert list(metadata) == list(expected)
+        for name, value in expected.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(metadata[name], value)
+                assert metadata[name].dtype == value.dtype
+            else:
+                assert metadata[name] == value
+    again = pickle.loads(pickle.dumps(metadata))
+    assert torch.equal(again["rlnDefocusU"], metadata["rlnDefocusU"])
+
+
+def test_rows_with_a_column_more_do_not_make_a_batch(entry):
+    dataset = ParticlesDataset("FAKE", 0, entry.benchmark_dir)
+    dataset.updateMd([dataset.particles.ids[0]], confidence=np.array([0.5]))
+    with pytest.raises(KeyError, match="rlnParticleFigureOfMerit"):
+        default_collate([dataset[0][3], dataset[1][3]])
