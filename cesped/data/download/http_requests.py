@@ -202,7 +202,8 @@ def _failures_named(url: str, stall_s: float) -> Iterator[None]:
         if isinstance(error.reason, TimeoutError):
             raise ServerBusyError(f"{host} did not answer for {stall_s:g} s") from error
         raise ServerBusyError(f"{host} cannot be reached ({error.reason})") from error
-    except (http.client.HTTPException, ConnectionError, ssl.SSLError) as error:
+    except (http.client.HTTPException, OSError) as error:
+        # also a route or an interface that went away: OSErrors of no class of their own
         if isinstance(error, DownloadError):
             raise
         reason = str(error) or type(error).__name__

@@ -1,6 +1,9 @@
 """One file through a server that cuts, stalls, corrupts, refuses, limits and lies."""
 
+import errno
 import hashlib
+import http.client
+import os
 import random
 from contextlib import contextmanager
 
@@ -241,6 +244,24 @@ def test_pauses_double_up_to_the_longest(monkeypatch):
     assert slept == [0.5, 1.0, 1.7, 1.7, 1.7]
     with pytest.raises(DownloadError, match="given up after 6 attempts"):
         persistence.pause_after(ServerBusyError("no"))
+
+
+@pytest.mark.parametrize("code", [errno.EHOSTUNREACH, errno.ENETDOWN, errno.ECONNRESET])
+def test_a_network_that_goes_away_is_gone_on_with(
+    assembly, chunks, server, patience, monkeypatch, code
+):
+    left = [code]
+    read1 = http.client.HTTPResponse.read1
+
+    def read_until_it_is_gone(response, n=-1):
+        if response.status == 200 and left:
+            raise OSError(left.pop(), os.strerror(code))
+        return read1(response, n)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", read_until_it_is_gone)
+    fill(assembly, patience)
+    assert not left
+    assert is_whole(assembly, chunks)
 
 
 def test_nobody_listens(assembly, patience, server):
