@@ -108,6 +108,14 @@ def evaluate(
             help="Also make the map of one fixed view: a floor of which half maps agree.",
         ),
     ] = False,
+    map_cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--mapCache",
+            metavar="DIR",
+            help="Keep the maps of the known poses there, for the next evaluation of the entry.",
+        ),
+    ] = None,
     input_format: Annotated[
         bool,
         typer.Option(
@@ -147,6 +155,7 @@ def evaluate(
         memory_gb=memory_gb,
         kept_shares=_shares(kept_shares),
         fixed_view_map=fixed_view_map,
+        map_cache=map_cache,
     )
     result = score_predictions(
         target,

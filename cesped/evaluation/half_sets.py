@@ -216,9 +216,10 @@ def _pose_sets(
     weights = half.weights(use_pred_confidence)
     predicted = completed_poses(half.truth, half.predicted, prediction_type)
     sets = {
-        PoseOrigin.TRUTH: PoseSet(half.truth),
+        PoseOrigin.TRUTH: PoseSet(half.truth, reusable=True),
         PoseOrigin.PREDICTION: PoseSet(predicted, weights),
     }
     if weights is not None:
         sets[PoseOrigin.TRUTH_SAME_WEIGHTS] = PoseSet(half.truth, weights)
-    return sets | {origin: PoseSet(poses) for origin, poses in floors.items()}
+    floor_sets = {origin: PoseSet(poses, reusable=True) for origin, poses in floors.items()}
+    return sets | floor_sets

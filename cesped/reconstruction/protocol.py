@@ -62,6 +62,8 @@ class PoseSet:
     poses : poses of the `P` particles, in the order of the table
     weights : `(P,)` finite and not negative, multiplies CTF * X and CTF^2 of a particle;
         all particles count the same when None
+    reusable : the same set will be asked for again, so that its map is worth keeping; see
+        `cesped.reconstruction.map_cache`
 
     Raises
     ------
@@ -71,6 +73,7 @@ class PoseSet:
 
     poses: Poses
     weights: NDArray[np.float64] | None = field(default=None)
+    reusable: bool = False
 
     def __post_init__(self) -> None:
         if self.weights is None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from .steps import is_made, run_once
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
+    from ..reconstruction.protocol import Reconstructor
 
 REPORT_NAME = "report.html"
 
@@ -33,6 +34,8 @@ class ScoringOptions:
     device, memory_gb : where torch computes, and how much memory it may use there.
     kept_shares : shares of the most confident particles whose maps are scored as well.
     fixed_view_map : score the map of one fixed view as well.
+    map_cache : folder where the maps of the true poses and of the references are kept for later
+        evaluations; see `cesped.reconstruction.map_cache`.
     """
 
     prediction_type: PredictionType = PredictionType.SO3
@@ -49,6 +52,7 @@ class ScoringOptions:
     memory_gb: float | None = None
     kept_shares: tuple[float, ...] = ()
     fixed_view_map: bool = False
+    map_cache: Path | None = None
 
 
 def choose_backend(backend: Backend | str | None, *relion_options: str | None) -> Backend:
@@ -145,8 +149,21 @@ def _evaluate_and_report(
 ) -> "EvaluationResult":
     from ..evaluation.entry import evaluate_entry
     from ..reconstruction.backends import make_reconstructor
+    from ..reconstruction.map_cache import CachedReconstructor
     from ..report.html import write_report
 
+    engine: Reconstructor = make_reconstructor(
+        options.backend,
+        bin_dir=options.relion_bin_dir,
+        mpirun=options.mpirun,
+        n_processes=options.threads or 1,
+        container=options.container,
+        device=options.device,
+        memory_gb=options.memory_gb,
+        sharded=True,
+    )
+    if options.map_cache is not None:
+        engine = CachedReconstructor(engine, options.map_cache)
     result = evaluate_entry(
         target,
         *predictions,
@@ -155,16 +172,7 @@ def _evaluate_and_report(
         benchmark_dir=benchmark_dir,
         mask=options.mask,
         use_mask=options.use_mask,
-        reconstructor=make_reconstructor(
-            options.backend,
-            bin_dir=options.relion_bin_dir,
-            mpirun=options.mpirun,
-            n_processes=options.threads or 1,
-            container=options.container,
-            device=options.device,
-            memory_gb=options.memory_gb,
-            sharded=True,
-        ),
+        reconstructor=engine,
         outdir=folder,
         ignore_symmetry=options.ignore_symmetry,
         threads=options.threads,
@@ -199,6 +207,6 @@ def _made_from(
         "symmetry": [half.symmetry for half in halves],
         "mask": sha256_of_file(mask) if mask else None,
         "predictions": [sha256_of_file(path) for path in predictions],
-        "options": repr(options),
+        "options": repr(replace(options, map_cache=None)),  # it changes no figure
         "version": package_version(),
     }

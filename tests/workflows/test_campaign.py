@@ -2,14 +2,19 @@
 
 import json
 
+import pandas as pd
 import pytest
 from fake_entry import write_fake_entry
 
 from cesped.cli.main import face, main
 from cesped.evaluateEntry import evaluate
+from cesped.evaluation.entry import evaluate_entry
+from cesped.evaluation.outputs import read_metrics
 from cesped.evaluation.published import PUBLISHED_KEYS
 from cesped.evaluation.stamps import sha256_of_file
 from cesped.leaderboard.checks import check_submission
+from cesped.reconstruction.backends import make_reconstructor
+from cesped.reconstruction.map_cache import CachedReconstructor
 from cesped.training.recipe import load_recipe
 from cesped.vocabulary import Backend
 from cesped.workflows.campaign import run_campaign
@@ -105,6 +110,29 @@ def test_the_papers_command_and_function_give_the_same_score(campaign, entry, tm
     assert tuple(found) == PUBLISHED_KEYS
     written = json.loads((tmp_path / "command" / "metrics.json").read_text())
     assert {key: written[key] for key in PUBLISHED_KEYS} == pytest.approx(found, rel=1e-6)
+
+
+def test_kept_maps_change_no_figure(campaign, entry, tmp_path):
+    maps = tmp_path / "maps"
+    words = score_words(campaign, entry, tmp_path / "out")
+    assert main(["evaluate", *words, "--mapCache", str(maps)]) == 0
+    kept = {path: path.stat().st_mtime_ns for path in maps.iterdir()}
+    assert len(kept) == 4  # of each half, from true and from random poses
+    again = evaluate_entry(
+        entry.name,
+        *campaign.predictions,
+        "SO3",
+        benchmark_dir=entry.benchmark_dir,
+        reconstructor=CachedReconstructor(make_reconstructor("native"), maps),
+        threads=1,
+    )
+    assert {path: path.stat().st_mtime_ns for path in maps.iterdir()} == kept
+    first = read_metrics(tmp_path / "out" / "metrics.json")
+    for rows in (again.rows, again.reference_rows):
+        assert len(rows) > 50
+    pd.testing.assert_frame_equal(again.table(), first.table())
+    plain = campaign.result.table()
+    pd.testing.assert_frame_equal(plain[["metric", "value"]], first.table()[["metric", "value"]])
 
 
 def test_the_published_switches_reach_the_score(campaign, entry, tmp_path, capsys):
