@@ -59,14 +59,15 @@ def compare_evaluations(first: PathLike, second: PathLike, seed: int = 0) -> Com
     folders = [_folder_of(path) for path in (first, second)]
     one, other = (read_result(folder) for folder in folders)
     _check_alike(one, other, folders)
+    predicted = PredictionType.parse(one.prediction_type)
     comparison = compare_errors(
-        one.particles,
-        other.particles,
+        _of_what_was_predicted(one.particles, predicted),
+        _of_what_was_predicted(other.particles, predicted),
         IntervalOptions(seed=seed),
         first_source=str(folders[0] / PARTICLES_NAME),
         second_source=str(folders[1] / PARTICLES_NAME),
     )
-    return ComparedEntry(one.target, PredictionType.parse(one.prediction_type), comparison)
+    return ComparedEntry(one.target, predicted, comparison)
 
 
 def compare_predictions(
@@ -113,8 +114,8 @@ def compare_predictions(
         for paths in (first, second)
     )
     comparison = compare_errors(
-        one,
-        other,
+        _of_what_was_predicted(one, chosen),
+        _of_what_was_predicted(other, chosen),
         IntervalOptions(seed=seed),
         first_source=" and ".join(map(str, first)),
         second_source=" and ".join(map(str, second)),
@@ -140,6 +141,15 @@ def _errors_in(
     predicted = read_half(tables[half], str(path), prediction_type, use_pred_confidence=False)
     errors = pose_errors(predicted.truth, predicted.predicted, prediction_type, group)
     return half_table(predicted, half, errors)
+
+
+def _of_what_was_predicted(
+    particles: "pd.DataFrame", prediction_type: PredictionType
+) -> "pd.DataFrame":
+    """Return the errors without those of shifts, unless shifts were predicted."""
+    if prediction_type is PredictionType.SO3XR2:
+        return particles
+    return particles.assign(shift_error_angst=float("nan"))
 
 
 def _folder_of(path: PathLike) -> Path:

@@ -63,6 +63,7 @@ def test_two_evaluations_give_a_verdict(evaluated, capsys):
     assert "The first is better in the mean angular error." in text
     assert "mean angular error (MAnE)" in text
     assert "mean in-plane error" in text
+    assert "shift" not in text  # which was not predicted
     assert "< 0.0002" in text
 
 
@@ -86,6 +87,12 @@ def test_star_files_come_to_the_same_as_their_evaluations(entry, stars, evaluate
         assert one["difference"] == pytest.approx(other["difference"], abs=1e-6)
     mean = of_folders["figures"][0]
     assert mean["interval"][0] < mean["difference"] < mean["interval"][1] < 0
+
+
+def test_shifts_are_compared_where_they_were_predicted(entry, stars, capsys):
+    words = [stars[2][0], stars[6][0], "--targetName", entry.name, "--predictionType", "SO3xR2"]
+    assert main(["compare", *words, "--benchmarkDir", str(entry.benchmark_dir)]) == 0
+    assert "median shift error" in capsys.readouterr().out
 
 
 def test_one_half_alone_can_be_compared(entry, stars, capsys):

@@ -12,7 +12,8 @@ from cesped.cli.main import COMMANDS, main
 NAMES = [command.name for command in COMMANDS]
 WANTED = {
     "demo", "list", "add", "show", "train", "infer", "evaluate", "reconstruct", "project", "fsc",
-    "convert", "preprocess", "download", "verify", "abinitio", "align", "compare", "submit", "leaderboard", "doctor",
+    "convert", "preprocess", "download", "verify", "abinitio", "align", "compare",
+    "submit", "leaderboard", "doctor",
 }  # fmt: skip
 FACES = (
     "cesped.evaluateEntry",
