@@ -151,8 +151,9 @@ class InProcessReconstructor(ABC):
             table.require_ctf()
         box = table.image_size
         premultiplied = table.ctf_correction_done is CtfCorrection.CTF_MULTIPLY and options.ctf
+        size = self._batch_size(box, n_held, options)  # refuses what does not fit
         all_sums = [self._new_sums(box, n_held, options) for _ in pose_sets]
-        batches = _batches(self._shards.rows(len(table)), self._batch_size(box, n_held, options))
+        batches = _batches(self._shards.rows(len(table)), size)
         label = f"back-projecting {table.source}"
         with progress.task(label, sum(map(len, batches))) as advance:
             for rows, images in _read_ahead(ImageSource(table), batches):

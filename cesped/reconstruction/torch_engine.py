@@ -1,6 +1,7 @@
 """Reconstruction by torch: on a GPU, or wherever else torch computes."""
 
 import os
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class TorchReconstructor(InProcessReconstructor):
         if memory_gb is not None and not memory_gb > 0:
             raise OptionError(f"a memory of {memory_gb} GB was given; it must be positive")
         self.device = _chosen_device(device)
-        self._budget_bytes = None if memory_gb is None else int(memory_gb * 1e9)
+        self._given_bytes = None if memory_gb is None else int(memory_gb * 1e9)
 
     def version(self) -> str:
         """Return program, version and device, to stamp results with."""
@@ -68,16 +69,18 @@ class TorchReconstructor(InProcessReconstructor):
             where = torch.cuda.get_device_name(self.device)
         return f"cesped {__version__} torch {torch.__version__} on {where}"
 
+    @cached_property
     def budget_bytes(self) -> int:
-        """Return the most memory to use on the device."""
-        if self._budget_bytes is not None:
-            return self._budget_bytes
-        if self.device.type == "cuda":
-            return int(_SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0])
-        return _CPU_BUDGET_BYTES
+        """Return the most memory to use on the device, as found when first asked."""
+        if self._given_bytes is not None:
+            return self._given_bytes
+        if self.device.type != "cuda":
+            return _CPU_BUDGET_BYTES
+        idle = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return int(_SHARE_OF_FREE * (torch.cuda.mem_get_info(self.device)[0] + idle))
 
     def _new_sums(self, box: int, n_held: int, options: ReconstructionOptions) -> SliceSums:
-        left_bytes = self.budget_bytes() - n_held * _sums_bytes(box, options.padding)
+        left_bytes = self.budget_bytes - n_held * _sums_bytes(box, options.padding)
         threads = options.threads or available_threads()
         return TorchBackProjector(box, options.padding, self.device, left_bytes, threads)
 
@@ -86,12 +89,12 @@ class TorchReconstructor(InProcessReconstructor):
         # raw image, transform and its workspace, CTF in float64 with two intermediates
         image_bytes = int(samples * BYTES_PER_SAMPLE + 45 * box**2)
         sums_bytes = _sums_bytes(box, options.padding)
-        left_bytes = self.budget_bytes() - n_held * sums_bytes
+        left_bytes = self.budget_bytes - n_held * sums_bytes
         if left_bytes < max(image_bytes, sums_bytes):  # a copy is needed for the symmetry
             needed_gb = (n_held * sums_bytes + max(image_bytes, sums_bytes)) / 1e9
             raise OptionError(
                 f"{n_held} maps of {box} px at once need {needed_gb:.3g} GB on {self.device}, and "
-                f"{self.budget_bytes() / 1e9:.3g} GB may be used; allow more (--memory-gb), or use "
+                f"{self.budget_bytes / 1e9:.3g} GB may be used; allow more (--memory-gb), or use "
                 "the native backend"
             )
         return min(_MOST_AT_ONCE, left_bytes // image_bytes)
