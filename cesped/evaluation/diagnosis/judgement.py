@@ -135,21 +135,15 @@ def reading_finding(
 
 
 def pixel_finding(test: ReadingTest, found: Reading) -> Finding | None:
-    """Return what the CTF says of the pixel size; None without CTF.
-
-    Notes
-    -----
-    The best factor is the top of a parabola in its logarithm through the best factor tried and its
-    two neighbours.
-    """
+    """Return what the CTF says of the pixel size; None without CTF."""
     options = [float(option) for option in test.options(Suspicion.PIXEL_SIZE)]
     if len(options) < 2:
         return None
     scores = scores_of(test, found, Suspicion.PIXEL_SIZE)
     given = found.with_option(Suspicion.PIXEL_SIZE, 1.0)
     table = test.sample.particles.table
-    best = _peak(test, found)
-    if found.pixel_factor != 1.0 and abs(best - 1) > _PIXEL_TOLERANCE:
+    best = found.pixel_factor
+    if abs(best - 1) > _PIXEL_TOLERANCE:
         size = best * table.sampling_rate
         statement = (
             f"The rings of the CTF fit {size:.3g} A/px, {best:.3g} times the "
@@ -292,21 +286,3 @@ def _misreading(test: ReadingTest, suspicion: Suspicion, found: Reading) -> Misr
         f"the axes of symmetry lie elsewhere: the poses fit {option}",
         f"state that group, or turn the poses to where RELION puts the axes of {stated}",
     )
-
-
-def _peak(test: ReadingTest, found: Reading) -> float:
-    """Return the pixel-size factor of best agreement, between those that were tried."""
-    options = sorted(float(option) for option in test.options(Suspicion.PIXEL_SIZE))
-    values = [
-        float(test.agreement(found.with_option(Suspicion.PIXEL_SIZE, option)).mean())
-        for option in options
-    ]
-    top = int(np.argmax(values))
-    if top in (0, len(options) - 1):
-        return options[top]
-    around = slice(top - 1, top + 2)
-    logs = np.log(options[around])
-    curve, slope, _ = np.polyfit(logs - logs[1], values[around], 2)
-    if curve >= 0:
-        return options[top]
-    return float(np.exp(np.clip(logs[1] - slope / (2 * curve), logs[0], logs[2])))

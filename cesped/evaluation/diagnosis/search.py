@@ -38,7 +38,10 @@ from cesped.vocabulary import CtfCorrection, Suspicion
 
 FloatArray = NDArray[np.float64]
 
-_MOST_ROUNDS = 3
+#: Changes of one reading, one after the other; more than three faults at a time are not looked for.
+_MOST_CHANGES = 4
+_PEAK_STEPS = 4
+_SAME_FACTOR = 0.002
 #: How the CTF of images reads that a file says are corrected.
 _STATED = {CtfCorrection.PHASE_FLIP: FLIPPED, CtfCorrection.CTF_MULTIPLY: MULTIPLIED}
 
@@ -257,24 +260,56 @@ def best_reading(
     ----------
     test : measures the readings
     start : reading to improve
-    suspicions : what may be chosen otherwise, in this order
+    suspicions : what may be chosen otherwise
     tried : called after each choice that was tried
+
+    Notes
+    -----
+    Of all choices the best comes first: where a pixel size is wrong, images seem to carry no CTF
+    rather than that one, until the pixel size is right.
     """
     reading = start
-    for _ in range(_MOST_ROUNDS):
-        before = reading
+    for _ in range(_MOST_CHANGES):
+        choices = []
         for suspicion in suspicions:
-            options = test.options(suspicion)
-            choices = [reading.with_option(suspicion, option) for option in options]
-            for choice in choices:
-                test.agreement(choice)
+            for option in test.options(suspicion):
+                choices.append(reading.with_option(suspicion, option))
+                test.agreement(choices[-1])
                 tried()
-            best = max(choices, key=lambda choice: float(test.agreement(choice).mean()))
-            if test.z(best, reading) >= PREFERRED_Z:
-                reading = best
-        if reading == before:
+            if suspicion is Suspicion.PIXEL_SIZE and len(test.options(suspicion)) > 1:
+                choices.append(_at_the_peak(test, reading))
+        best = max(choices, key=lambda choice: float(test.agreement(choice).mean()))
+        if test.z(best, reading) < PREFERRED_Z:
             break
+        reading = best
     return _without_needless_changes(test, reading, suspicions)
+
+
+def _at_the_peak(test: ReadingTest, reading: Reading) -> Reading:
+    """Return the reading with the pixel size that fits best, between those of the list.
+
+    Each step goes to the top of a parabola, in the logarithm of the factor, through the best factor
+    so far and its two neighbours.
+    """
+    factors = sorted(float(option) for option in test.options(Suspicion.PIXEL_SIZE))
+    for _ in range(_PEAK_STEPS):
+        readings = [reading.with_option(Suspicion.PIXEL_SIZE, factor) for factor in factors]
+        values = [float(test.agreement(choice).mean()) for choice in readings]
+        top = int(np.argmax(values))
+        if top in (0, len(factors) - 1):
+            break
+        around = slice(top - 1, top + 2)
+        logs = np.log(factors[around])
+        curve, slope, _ = np.polyfit(logs - logs[1], values[around], 2)
+        peak = float(np.exp(np.clip(logs[1] - slope / (2 * curve), logs[0], logs[2])))
+        if min(abs(factor - peak) for factor in factors) < _SAME_FACTOR:
+            break
+        factors = sorted([*factors, peak])
+    values = [
+        float(test.agreement(reading.with_option(Suspicion.PIXEL_SIZE, factor)).mean())
+        for factor in factors
+    ]
+    return reading.with_option(Suspicion.PIXEL_SIZE, factors[int(np.argmax(values))])
 
 
 def _without_needless_changes(
