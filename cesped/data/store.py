@@ -192,7 +192,7 @@ class EntryStore:
         if info_path(folder, half).exists() and not force:
             raise EntryExistsError(
                 f"half {half} of entry {folder.name} exists in {folder}; choose another name, or "
-                "force its replacement"
+                "replace it with --force (force=True)"
             )
         table = read_particle_table(star, root)
         table.check_ids_unique()

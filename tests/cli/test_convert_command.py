@@ -66,7 +66,7 @@ def test_an_existing_file_needs_force(entry, capsys):
     words = ["convert", str(entry.star(0)), "out.star"]
     assert main(words) == 0
     assert main(words) == 1
-    assert "out.star exists; choose another name, or force" in capsys.readouterr().err
+    assert "out.star exists; choose another name, or use --force" in capsys.readouterr().err
     assert main([*words, "--force"]) == 0
 
 

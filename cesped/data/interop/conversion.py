@@ -122,7 +122,7 @@ def _check_outputs(sources: list[Path], target: Path, overwrite: bool) -> None:
         if path.exists() and any(path.samefile(source) for source in sources if source.exists()):
             raise EntryExistsError(f"{path} is one of the inputs; choose another name to write")
         if path.exists() and not overwrite:
-            raise EntryExistsError(f"{path} exists; choose another name, or force its replacement")
+            raise EntryExistsError(f"{path} exists; choose another name, or use --force")
 
 
 def _read(

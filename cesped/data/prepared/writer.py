@@ -50,6 +50,7 @@ _LARGEST_FLOAT16 = 65504
 #: Below it half precision has ever fewer digits, and all of an image would be there.
 _SMALLEST_PEAK_FLOAT16 = 2.0**-14
 _SPARE_BYTES = 16 * 2**20
+_REPLACE = "allow it to be replaced with --force (replace=True)"
 
 
 def prepare_images(
@@ -274,18 +275,17 @@ def _is_there(files: PreparedFiles, wanted: PreparedCard, replace: bool) -> bool
         foreign = [path for path in (files.images, files.star) if path.exists()]
         if foreign and not files.journal.exists() and not replace:
             raise EntryExistsError(
-                f"{foreign[0]} exists and is no prepared set; choose another folder, or allow "
-                "it to be replaced"
+                f"{foreign[0]} exists and is no prepared set; choose another folder, or {_REPLACE}"
             ) from None
         return False
-    except StaleImagesError:
+    except StaleImagesError as error:
         if not replace:
-            raise
+            raise StaleImagesError(f"{error}, and {_REPLACE}") from error
         return False
     if not replace:
         raise StaleImagesError(
             f"{files.folder} holds another prepared set {files.name}: {'; '.join(differences)}. "
-            "Choose another folder, or allow it to be replaced"
+            f"Choose another folder, or {_REPLACE}"
         )
     return False
 

@@ -146,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.refuse(416, {"Content-Range": f"bytes */{len(content)}"})
         total = fault.claimed_size or len(content)
         ranged = "Range" in self.headers and not fault.ignore_range
+        request = Request(name, start)
+        self.server.requests.append(request)  # before the client can see an answer
         self.send_response(206 if ranged else 200)
         if ranged:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{total}")
@@ -156,8 +158,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(whole))
         self.end_headers()
         self.close_connection = True
-        request = Request(name, start)
-        self.server.requests.append(request)
         with contextlib.suppress(ConnectionError):
             self.send_bytes(content[start:end], fault, request)
 

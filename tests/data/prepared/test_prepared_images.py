@@ -350,8 +350,8 @@ def test_any_file_of_a_set_names_it(tmp_path):
 
 
 def assert_stale(table, tmp_path, said, options=OPTIONS):
-    """Expect a refusal that gives the reason, and another set where replacing is allowed."""
-    with pytest.raises(StaleImagesError, match=said):
+    """Expect a refusal that gives reason and remedy, and another set where replacing is allowed."""
+    with pytest.raises(StaleImagesError, match=f"{said}.*--force"):
         prepare_images(table, tmp_path / "set" / "mine", options)
     files = prepare_images(table, tmp_path / "set" / "mine", options, replace=True)
     found = PreparedImages(files.card).read(np.arange(len(table))).numpy()
