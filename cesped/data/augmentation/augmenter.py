@@ -208,7 +208,8 @@ class Augmenter:
         Returns
         -------
         img, eulerDeg, shiftFraction : new tensors of the same shapes and types
-        applied : the move, if any, and the operations on grey values
+        applied : the move, if any, and the operations on grey values. What a zoom made of the pixel
+            size is told here alone; a dataset, which asks for batches, states it in its samples
         """
         n = img.shape[-1]
         rotation = euler_to_rotation(_numbers(eulerDeg)[None])
