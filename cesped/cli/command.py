@@ -44,6 +44,15 @@ Halfset = Annotated[
     int, typer.Option("--halfset", "-p", min=0, max=1, help="Which half of the entry: 0 or 1.")
 ]
 
+#: Ends of file names that no entry may be mistaken for; all but the first want `cesped convert`,
+#: which the reader of star files says.
+_PARTICLE_FILES = (".star", ".cs", ".pkl")
+
+
+def names_a_file(source: str) -> bool:
+    """Tell whether the user's word is a file of particles, and not the name of an entry."""
+    return source.endswith(_PARTICLE_FILES)
+
 
 @dataclass(frozen=True)
 class Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..vocabulary import Health
-from .command import BenchmarkDir, Command
+from .command import BenchmarkDir, Command, names_a_file
 
 if TYPE_CHECKING:
     from ..evaluation.diagnosis.findings import Diagnosis
@@ -99,7 +99,7 @@ def doctor(
 
     options = ExaminationOptions(particles, box, seed, threads)
     progress = make_progress()
-    is_star = target.endswith(".star")
+    is_star = names_a_file(target)
     _refuse_misplaced(is_star, predictions, halfset, root, symmetry)
     if is_star:
         diagnosis = diagnose_particles(target, root, symmetry or "C1", options, progress)

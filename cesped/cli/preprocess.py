@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..vocabulary import CtfCorrection, Normalization, PixelType
-from .command import BenchmarkDir, Command
+from .command import BenchmarkDir, Command, names_a_file
 from .download import OneHalf
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def preprocess(
     from ..data.prepared.entries import PreparationJob
     from ..data.preprocessing import PreprocessingOptions
 
-    if source.endswith(".star"):
+    if names_a_file(source):
         if halfset is not None:
             raise typer.BadParameter("a star file has no halves; leave --halfset out")
         jobs = [PreparationJob.of_star(source, root, out, symmetry)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -67,15 +68,16 @@ class PreprocessingOptions:
     wiener_constant: float = WIENER_CONSTANT
 
     def __post_init__(self) -> None:
-        if not 0 <= self.crop_fraction <= LARGEST_CROP:
+        if not (isinstance(self.crop_fraction, Real) and 0 <= self.crop_fraction <= LARGEST_CROP):
             raise OptionError(
-                f"image_size_factor_for_crop is {self.crop_fraction}; use a fraction of the box "
+                f"image_size_factor_for_crop is {self.crop_fraction!r}; use a fraction of the box "
                 f"from 0 to {LARGEST_CROP}"
             )
-        if self.image_size is not None and self.image_size < SMALLEST_IMAGE_PX:
+        size = self.image_size
+        if size is not None and not (isinstance(size, Integral) and size >= SMALLEST_IMAGE_PX):
             raise OptionError(
-                f"image_size is {self.image_size}; use at least {SMALLEST_IMAGE_PX} pixels, or "
-                "None for the size of the stack"
+                f"image_size is {size!r}; use a whole number of at least {SMALLEST_IMAGE_PX} "
+                "pixels, or None for the size of the stack"
             )
         check_wiener_constant(self.wiener_constant)
 

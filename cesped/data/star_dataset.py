@@ -6,6 +6,7 @@ camelCase, which ends here.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -254,7 +255,7 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
         )
 
     def _row(self, item: int) -> int:
-        row = int(item)
+        row = operator.index(item)
         if not -len(self) <= row < len(self):
             raise IndexError(f"particle {row} of {len(self)} in {self._star_path}")
         return row % len(self)

@@ -74,7 +74,8 @@ def grey_spread(images: Tensor) -> Tensor:
         grey_range(
             images.contiguous().view(len(images), -1).numpy().view(np.int32), both.view(np.int32)
         )
-        return torch.from_numpy(both[1] - both[0])
+        with np.errstate(invalid="ignore"):  # infinity less infinity is the NaN that is promised
+            return torch.from_numpy(both[1] - both[0])
     spread: Tensor = images.amax(dim=(-2, -1)) - images.amin(dim=(-2, -1))
     return spread
 

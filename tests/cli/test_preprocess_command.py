@@ -107,6 +107,17 @@ def test_words_that_do_not_fit_are_wrong_usage(entry, tmp_path, capsys, words, s
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["doctor"], ["preprocess", "--out", "prepared"]])
+@pytest.mark.parametrize(
+    ("name", "first_bytes"), [("a.cs", b"\x93NUMPY"), ("a.pkl", b"\x80\x04")], ids=["cs", "pkl"]
+)
+def test_files_of_other_programs_are_to_be_converted(tmp_path, capsys, command, name, first_bytes):
+    foreign = tmp_path / name
+    foreign.write_bytes(first_bytes + bytes(100))
+    assert main([*command, str(foreign)]) == 1
+    assert "make one of it with `cesped convert`" in capsys.readouterr().err
+
+
 def test_an_entry_is_not_prepared_into_itself(entry, capsys):
     assert main(["preprocess", "FAKE", "--out", str(entry.folder), "--force"]) == 1
     assert "another folder" in capsys.readouterr().err

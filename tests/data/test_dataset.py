@@ -196,6 +196,9 @@ def test_faulty_images_are_named(entry):
         ({"ctf_correction": "flip"}, "none, phase_flip, ctf_multiply, wiener"),
         ({"image_size_factor_for_crop": -0.1}, "from 0 to 0.5"),
         ({"image_size": 0}, "at least 4"),
+        ({"image_size": 40.5}, "image_size is 40.5; use a whole number"),
+        ({"image_size": "40"}, "image_size is '40'; use a whole number"),
+        ({"image_size_factor_for_crop": "a lot"}, "is 'a lot'; use a fraction of the box"),
     ],
 )
 def test_options_are_closed(entry, options, message):
@@ -216,3 +219,8 @@ def test_ctf_correction_needs_a_ctf(entry):
     with pytest.raises(errors.MetadataError, match="no rlnDefocusU"):
         ParticlesDataset("FAKE", 0, entry.benchmark_dir)
     assert len(ParticlesDataset("FAKE", 0, entry.benchmark_dir, ctf_correction="none")) == 10
+
+
+def test_particles_are_counted_in_whole_numbers(dataset):
+    with pytest.raises(TypeError):
+        dataset[1.7]
