@@ -79,30 +79,31 @@ def gridding_weights(sums: FourierSums, size: int, padding: int, threads: int) -
     transform is real and even as well. It is therefore taken on half of real space: along y real to
     half-complex, along z complex, and along x, where the half-planes x >= 0 already are the
     half-complex form of the whole, back to real. That is half of the work of a real FFT.
-    All is done in blocks of planes of one array of 8 (size / 2)^2 size bytes, 270 MB at size 512.
+    All is done in blocks of planes of one array of 8 (n / 2)^2 n bytes, 290 MB at box 256.
     """
-    half = size // 2 + 1
-    blob = blob_octant(size, 2 * sums.ball.radius + 3, padding, threads)
+    n = convolution_size(sums.ball.radius)
+    half = n // 2 + 1
+    blob = blob_octant(n, sums.ball.radius, size, padding, threads)
     weights = np.zeros(sums.ball.n_voxels, dtype=np.float32)
-    rows = np.empty((size, half, half), dtype=np.complex64)  # z, y', x
+    rows = np.empty((n, half, half), dtype=np.complex64)  # z, y', x
     geometry = (sums.values, sums.ball.starts, sums.ball.radius)
-    planes, lines = block_bounds(size, size * half), block_bounds(half, size * half)
+    planes, lines = block_bounds(n, n * half), block_bounds(half, n * half)
 
     def begin(first: int, last: int) -> None:
-        product = np.empty((last - first, size, half), dtype=np.float32)
-        _start(*geometry, weights, product, first, size)
+        product = np.empty((last - first, n, half), dtype=np.float32)
+        _start(*geometry, weights, product, first, n)
         rows[first:last] = scipy.fft.rfft(product, axis=1, overwrite_x=True)
 
     def taper(first: int, last: int) -> None:
         block = scipy.fft.fft(rows[:, first:last], axis=0)
-        real_space = scipy.fft.irfft(block, n=size, axis=2, overwrite_x=True)
+        real_space = scipy.fft.irfft(block, n=n, axis=2, overwrite_x=True)
         _taper(real_space, blob, first)
         block = scipy.fft.rfft(real_space, axis=2, overwrite_x=True)
         rows[:, first:last] = scipy.fft.ifft(block, axis=0, overwrite_x=True)
 
     def improve(first: int, last: int) -> None:
-        convolved = scipy.fft.irfft(rows[first:last], n=size, axis=1)
-        _improve(*geometry, weights, convolved, first, size)
+        convolved = scipy.fft.irfft(rows[first:last], n=n, axis=1)
+        _improve(*geometry, weights, convolved, first, n)
         rows[first:last] = scipy.fft.rfft(convolved, axis=1, overwrite_x=True)
 
     for_each_slab(begin, planes, threads)
@@ -112,25 +113,35 @@ def gridding_weights(sums: FourierSums, size: int, padding: int, threads: int) -
     return weights
 
 
-def blob_octant(size: int, points: int, padding: int, threads: int) -> Grid:
-    """Return what to multiply real space by at x, y, z = 0 .. size // 2; other octants mirror it.
+def convolution_size(radius: int) -> int:
+    """Return the size of the grid to convolve on [voxels]: one that transforms fast.
 
-    RELION samples the blob's transform at `points` voxels, an odd number and mostly a slow one to
-    transform. Here it is resampled to `size`, axis by axis, such that the Fourier transforms of
-    both agree at each distance between two voxels: then so do the convolutions. Sampling the
-    profile itself at `size` voxels would move the mean of the map by a tenth.
+    RELION's has 2 radius + 3 voxels. On a smaller one opposite ends of the ball would touch.
+    """
+    return int(scipy.fft.next_fast_len(2 * radius + 3, real=True))
+
+
+def blob_octant(n: int, radius: int, size: int, padding: int, threads: int) -> Grid:
+    """Return what to multiply real space by at x, y, z = 0 .. n // 2; other octants mirror it.
+
+    RELION samples the blob's transform at 2 radius + 3 voxels, mostly a slow size to transform.
+    Here it is resampled to `n`, axis by axis, such that the Fourier transforms of both agree at
+    each distance between two voxels: then so do the convolutions. Sampling the profile itself at
+    `n` voxels would move the mean of the map by a tenth.
 
     Parameters
     ----------
-    size : of the grid [voxels]
-    points : of RELION's grid [voxels], odd
-    padding : size of the grid over the size of the box
+    n : size of the grid to convolve on [voxels]
+    radius : of the ball that is convolved [voxels]
+    size : of the padded box [voxels]
+    padding : `size` over the size of the box
     threads : threads to use
     """
+    points = 2 * radius + 3
     squares = np.arange(points // 2 + 1) ** 2
     table = blob_profile(np.sqrt(np.arange(3 * squares[-1] + 1)), size, padding).astype(np.float32)
-    resample = torch.from_numpy(_even_resampling(points, size).astype(np.float32))
-    half = size // 2 + 1
+    resample = torch.from_numpy(_even_resampling(points, n).astype(np.float32))
+    half = n // 2 + 1
     planes = torch.empty((len(squares), half, half))
     octant = torch.empty((half, half, half))
 

@@ -65,7 +65,7 @@ def insert_slices(
     """
     n = half_planes.shape[1]
     phase_x, phase_y = origin_phases(origins_px, n)
-    scaled = (rotations * padding).astype(np.float32)
+    scaled = rotations * padding
     last = last_columns(rotations, n, padding)
     bounds = slab_bounds(sums.ball.radius, max(MIN_SLABS, _SLABS_PER_THREAD * threads))
     grid, starts = sums.values.reshape(-1), sums.ball.starts
@@ -152,9 +152,9 @@ def _add_sample(grid, starts, z0, y0, x0, lower, upper, fx, fy, fz, real, imag, 
 def _narrow(low, high, slope, offset, bound, sign):  # type: ignore[no-untyped-def]
     """Shrink `[low, high]` to where sign * (slope * k + offset - bound) >= 0, about."""
     slope, offset = sign * slope, sign * (offset - bound)
-    if slope > np.float32(1e-6):
+    if slope > 1e-6:
         low = max(low, -offset / slope)
-    elif slope < np.float32(-1e-6):
+    elif slope < -1e-6:
         high = min(high, -offset / slope)
     return low, high
 
@@ -165,14 +165,16 @@ def _insert_slab(  # type: ignore[no-untyped-def]
 ):
     """Insert what falls on the planes `first <= z < stop` of the grid.
 
-    `scaled` is padding * R. Along a row of an image the grid position is linear in kx, so the
-    samples of the slab are an interval of kx, found first and then tested sample by sample:
-    a sample between two slabs is met by both, and each writes its own plane.
+    `scaled` is padding * R. Positions are float64: what falls to a voxel that no other sample
+    touches is a small difference of large numbers, and the gridding weights undo its smallness.
+    Along a row of an image the grid position is linear in kx, so the samples of the slab are an
+    interval of kx, found first and then tested sample by sample: a sample between two slabs is met
+    by both, and each writes its own plane.
     """
     centre = (starts.shape[0] - 1) // 2
-    middle = np.float32(centre)
+    middle = float(centre)
     bottom, top = first + centre, stop + centre  # slab in rows of the array
-    zero, one = np.float32(0), np.float32(1)
+    one = np.float32(1)
     n = planes.shape[1]
     half = n // 2
     for p in range(planes.shape[0]):
@@ -182,25 +184,25 @@ def _insert_slab(  # type: ignore[no-untyped-def]
             ky = row if row <= half else row - n
             k_min = 0 if ky >= 0 else 1
             k_max = last[p, row]
-            start_x = scaled[p, 0, 1] * np.float32(ky)
-            start_y = scaled[p, 1, 1] * np.float32(ky)
-            start_z = scaled[p, 2, 1] * np.float32(ky)
+            start_x = scaled[p, 0, 1] * ky
+            start_y = scaled[p, 1, 1] * ky
+            start_z = scaled[p, 2, 1] * ky
             row_real, row_imag = weight * phase_y[p, row].real, weight * phase_y[p, row].imag
             plane_row, ctf_row, phase_row = planes[p, row], ctf[p, row], phase_x[p]
             for mate in range(2):  # samples as they are (x >= 0), then Friedel mates
-                sign = np.float32(1 - 2 * mate)
+                sign = 1.0 - 2.0 * mate
                 dz, oz = sign * step_z, sign * start_z + middle
                 dy, oy = sign * step_y, sign * start_y + middle
-                low, high = np.float32(k_min), np.float32(k_max)
-                low, high = _narrow(low, high, dz, oz, np.float32(bottom - 1), one)
-                low, high = _narrow(low, high, dz, oz, np.float32(top), -one)
-                low, high = _narrow(low, high, step_x, start_x, zero, sign)
-                if low > high + np.float32(2):
+                low, high = float(k_min), float(k_max)
+                low, high = _narrow(low, high, dz, oz, bottom - 1, 1.0)
+                low, high = _narrow(low, high, dz, oz, top, -1.0)
+                low, high = _narrow(low, high, step_x, start_x, 0.0, sign)
+                if low > high + 2:
                     continue
                 for k in range(max(k_min, int(low) - 1), min(k_max, int(high) + 2) + 1):
-                    kx = np.float32(k)
+                    kx = float(k)
                     x = step_x * kx + start_x
-                    if (x < zero) != (mate == 1):
+                    if (x < 0) != (mate == 1):
                         continue
                     z = dz * kx + oz
                     z0 = int(z)
@@ -209,7 +211,7 @@ def _insert_slab(  # type: ignore[no-untyped-def]
                     x *= sign
                     y = dy * kx + oy
                     x0, y0 = int(x), int(y)
-                    fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+                    fx, fy, fz = np.float32(x - x0), np.float32(y - y0), np.float32(z - z0)
                     at_k = np.uintp(k)
                     c, value, phase = ctf_row[at_k], plane_row[at_k], phase_row[at_k]
                     turn_real = row_real * phase.real - row_imag * phase.imag
@@ -217,7 +219,11 @@ def _insert_slab(  # type: ignore[no-untyped-def]
                     square = weight * c * c
                     factor = one if premultiplied else c
                     real = factor * (value.real * turn_real - value.imag * turn_imag)
-                    imag = sign * factor * (value.real * turn_imag + value.imag * turn_real)
+                    imag = (
+                        np.float32(sign)
+                        * factor
+                        * (value.real * turn_imag + value.imag * turn_real)
+                    )
                     lower, upper = z0 >= bottom, z0 + 1 < top
                     _add_sample(
                         grid, starts, z0, y0, x0, lower, upper, fx, fy, fz, real, imag, square

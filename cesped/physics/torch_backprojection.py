@@ -20,7 +20,7 @@ from .torch_weighting import ball_chunks, weighted_map_on_device, weighting_byte
 from .weighted_map import weighted_map
 
 #: What one sample of a slice needs while it is spread: positions, indices, values, products.
-BYTES_PER_SAMPLE = 160
+BYTES_PER_SAMPLE = 220
 
 FloatArray = NDArray[np.float64]
 
@@ -93,8 +93,9 @@ class TorchBackProjector:
         values = self._slice_values(half_planes, ctf, weights, origins_px, premultiplied)
         taken = torch.from_numpy(last_columns(turns, n, self.padding)).to(self.device)
         values *= (taken[:, self._ky % n] >= self._kx)[..., None]
-        scaled = torch.from_numpy((turns * self.padding).astype(np.float32)).to(self.device)
-        kx, ky = self._kx.float(), self._ky.float()
+        # float64, as in the kernel of the CPU, which says why
+        scaled = torch.from_numpy(turns * self.padding).to(self.device)
+        kx, ky = self._kx.double(), self._ky.double()
         at = [scaled[:, i, :1] * kx + scaled[:, i, 1:2] * ky for i in range(3)]
         self._spread(at, values)
 
@@ -132,6 +133,7 @@ class TorchBackProjector:
         mate = at[0] < 0
         sign = torch.where(mate, -1.0, 1.0)
         values[..., 1] *= sign
+        sign = sign.double()
         x, y, z = (position * sign for position in at)
         (x0, fx), (y0, fy), (z0, fz) = (_split(position) for position in (x, y, z))
         centre = self._ball.radius + 1
@@ -241,4 +243,4 @@ def _slice_samples(box: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def _split(position: Tensor) -> tuple[Tensor, Tensor]:
     """Return the voxel below a position and the distance from it."""
     below = position.floor()
-    return below.long(), position - below
+    return below.long(), (position - below).float()

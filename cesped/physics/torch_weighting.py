@@ -15,8 +15,9 @@ from .gridding import (
     SMALLEST_CONVOLVED,
     SMALLEST_SHARE_OF_MEAN,
     blob_octant,
+    convolution_size,
 )
-from .half_ball import HalfBall
+from .half_ball import HalfBall, ball_radius
 from .weighted_map import finish_map
 
 #: Grids of 4-byte values that the iterations hold at once: density, weights, blob, product, and
@@ -27,8 +28,8 @@ _VOXELS_AT_ONCE = 1 << 19
 
 def weighting_bytes(box: int, padding: int) -> int:
     """Return what `weighted_map_on_device` needs on its device beside the sums, at most."""
-    size = padding * box
-    return _GRIDS_HELD * 4 * size * size * (size // 2 + 1)
+    n = max(padding * box, convolution_size(ball_radius(box, padding)))
+    return _GRIDS_HELD * 4 * n * n * (n // 2 + 1)
 
 
 def ball_chunks(ball: HalfBall, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -68,18 +69,19 @@ def weighted_map_on_device(
     threads : threads for the last steps, which are done on the CPU
     """
     size = padding * box
-    density = _to_grid(ball, values[:, 2], size, with_sphere=not gridding)
     if gridding:
-        points = 2 * ball.radius + 3
-        weights = _gridding_weights(density, blob_octant(size, points, padding, threads))
+        n = convolution_size(ball.radius)
+        density = _to_grid(ball, values[:, 2], n, with_sphere=False)
+        octant = blob_octant(n, ball.radius, size, padding, threads)
+        weights = _from_grid(ball, _gridding_weights(density, octant))
     else:
-        weights = _floored_weights(density, ball.radius, padding)
+        density = _to_grid(ball, values[:, 2], size, with_sphere=True)
+        weights = _from_grid(ball, _floored_weights(density, ball.radius, padding))
     del density
-    numerator = torch.view_as_complex(values[:, :2].contiguous())
+    numerator = torch.view_as_complex(values[:, :2] * weights[:, None])
+    del weights
     grid = _to_grid(ball, numerator, size, with_sphere=True)
     del numerator
-    grid *= weights
-    del weights
     kept = torch.arange(-(box // 2), box - box // 2, device=values.device)
     grid = torch.fft.ifft(grid, dim=0)[kept]
     grid = torch.fft.ifft(grid, dim=1)[:, kept]
@@ -104,6 +106,16 @@ def _to_grid(ball: HalfBall, values: Tensor, size: int, with_sphere: bool) -> Te
         x, y, z = position[inside].unbind(1)
         grid[z % size, y % size, x] = values[voxels[inside]]
     return grid
+
+
+def _from_grid(ball: HalfBall, grid: Tensor) -> Tensor:
+    """Return `(n_voxels,)` values of a half grid in FFT layout; 0 outside the ball."""
+    size = grid.shape[0]
+    values = torch.zeros(ball.n_voxels, dtype=grid.dtype, device=grid.device)
+    for voxels, position in ball_chunks(ball, grid.device):
+        x, y, z = position.unbind(1)
+        values[voxels] = grid[z % size, y % size, x]
+    return values
 
 
 def _gridding_weights(density: Tensor, octant: NDArray[np.float32]) -> Tensor:

@@ -33,9 +33,8 @@ def parameters(**changes):
 
 def restated(params, row, n, pixel_size_angst):
     """The textbook formula over angles and lengths, one particle, float64, half plane."""
-    h, m, e, c = 6.62607015e-34, 9.1093837015e-31, 1.602176634e-19, 299792458.0
     volts = params.voltage_kv[row] * 1e3
-    wavelength = 1e10 * h / np.sqrt(2 * m * e * volts * (1 + e * volts / (2 * m * c**2)))
+    wavelength = 12.2643247 / np.sqrt(volts * (1 + 0.978466e-6 * volts))  # as RELION has it
     ky = np.fft.fftfreq(n, pixel_size_angst)[:, None]
     kx = np.fft.rfftfreq(n, pixel_size_angst)[None, :]
     k = np.hypot(ky, kx)
@@ -124,6 +123,14 @@ def test_many_particles_in_threads_equal_one_at_a_time():
     for row in (0, 34, 69):
         alone = ctf_half_plane(params.select([row]), 128, pixel_sizes[row])
         torch.testing.assert_close(together[row], alone[0], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("kilovolts", [100.0, 200.0, 300.0])
+def test_wavelengths_are_those_of_the_constants_of_nature(kilovolts):
+    h, m, e, c = 6.62607015e-34, 9.1093837015e-31, 1.602176634e-19, 299792458.0
+    volts = kilovolts * 1e3
+    exact = 1e10 * h / np.sqrt(2 * m * e * volts * (1 + e * volts / (2 * m * c**2)))
+    assert electron_wavelength_angst(kilovolts) == pytest.approx(exact, rel=1.5e-5)
 
 
 def test_wavelengths_of_common_microscopes():

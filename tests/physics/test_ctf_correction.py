@@ -34,7 +34,7 @@ def exact_ctf(params, row, n, pixel_size_angst):
     kx, ky = np.meshgrid(np.fft.rfftfreq(n), np.fft.fftfreq(n))
     kx, ky = kx / pixel_size_angst, ky / pixel_size_angst
     volt = 1e3 * params.voltage_kv[row]
-    wavelength = 12.264259661 / np.sqrt(volt * (1 + 9.7847560e-7 * volt))
+    wavelength = 12.2643247 / np.sqrt(volt * (1 + 0.978466e-6 * volt))
     angle = np.arctan2(ky, kx) - np.deg2rad(params.defocus_angle_deg[row])
     u, v = params.defocus_u_angst[row], params.defocus_v_angst[row]
     defocus = 0.5 * (u + v) + 0.5 * (u - v) * np.cos(2 * angle)
