@@ -30,7 +30,7 @@ from cesped.progress import SILENT, Progress
 
 TRUTH_NAME = "truth.mrc"
 _STAGING = "making"  # purpose of the folders in which entries are made, and removed
-_SIMULATION_VERSION = 2  # raise it when the code below makes other images from the same constants
+_SIMULATION_VERSION = 3  # raise it when the code below makes other images from the same constants
 
 
 @dataclass(frozen=True)
