@@ -13,7 +13,7 @@ import torch
 
 from ..io.files import write_text_atomic
 
-_LIBRARIES = ("torch", "lightning", "e3nn", "healpy", "numpy")
+_LIBRARIES = ("lightning", "e3nn", "healpy", "numpy")
 
 
 def describe_program() -> dict[str, Any]:
@@ -22,6 +22,7 @@ def describe_program() -> dict[str, Any]:
     return {
         "cesped": importlib.metadata.version("cesped"),
         "python": sys.version.split()[0],
+        "torch": torch.__version__,  # with the build, such as +cu130, which its metadata may lack
         **versions,
     }
 

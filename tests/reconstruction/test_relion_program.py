@@ -253,10 +253,15 @@ def test_an_interrupted_program_is_ended_even_if_it_will_not(tmp_path, monkeypat
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        programs.run_program([str(tmp_path / "stubborn")], tmp_path)
-    thread.join()
+    # a shell's background jobs, such as these tests may be, ignore interrupts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            programs.run_program([str(tmp_path / "stubborn")], tmp_path)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
 

@@ -180,11 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if fault.cut_after is not None and position + len(block) > fault.cut_after:
                 block = block[: fault.cut_after - position]
-                self.wfile.write(block)
                 request.sent += len(block)
+                self.wfile.write(block)
                 return
+            request.sent += len(block)  # first: the one who asked may look as soon as it has them
             self.wfile.write(block)
-            request.sent += len(block)
             self.server.on_sent(request.name, request.start + request.sent)
             if rate is not None:
                 time.sleep(step / rate)

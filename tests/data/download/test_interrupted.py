@@ -118,8 +118,15 @@ def stack_state(bench):
 
 
 def kill_at_step(fetchers, bench, made, step):
-    pid, _ = fetchers.start(bench, kill_before=step)
-    assert fetchers.wait(pid) == -signal.SIGKILL
+    """Return the bytes of the stack after the kill; None if the fetch had fewer steps this time.
+
+    Bytes arrive in other portions each time, so the number of writes varies by a few.
+    """
+    pid, log = fetchers.start(bench, kill_before=step)
+    status = fetchers.wait(pid)
+    if status == 0:
+        return None
+    assert status == -signal.SIGKILL, log.read_text()
     assert_nothing_is_wrong(bench, made)
     bytes_here, _ = stack_state(bench)
     return bytes_here
@@ -135,15 +142,22 @@ def test_killed_at_steps(fetchers, server, made, tmp_path, share):
     n_steps = steps_of_a_fetch(fetchers, tmp_path / "undisturbed")
     assert n_steps > 60
     rng = random.Random(n_steps)
-    for step in sorted(rng.sample(range(1, n_steps + 1), round(share * n_steps))):
+    steps = sorted(rng.sample(range(1, n_steps + 1), round(share * n_steps)))
+    not_reached = 0
+    for step in steps:
         bench = tmp_path / f"step_{step}"
         here = kill_at_step(fetchers, bench, made, step)
+        if here is None:
+            not_reached += 1
+            assert_complete(bench, made)
+            continue
         server.requests.clear()
         fetchers.finish(bench)
         fetchers.finish(bench)  # a process killed at its end leaves its traces to the next
         assert_complete(bench, made)
         stack = (made.folder / "particles_0.mrcs").stat().st_size
         assert server.sent_of("particles_0.mrcs") == stack - here  # no byte is fetched again
+    assert not_reached <= 0.1 * len(steps)
 
 
 def test_killed_again_and_again_at_the_next_step(fetchers, made, tmp_path):
