@@ -232,7 +232,7 @@ def screen(test: ReadingTest, advance: Advance) -> Reading:
     singles += [replace(base, shifts=name) for name in shifts[1:]]
     singles += [replace(base, rows=str(name)) for name in test.options(Suspicion.ROWS)[1:]]
     best = _best(test, singles, advance)
-    if paired_z(test.agreement(best), test.shuffled_agreement(best)) < PREFERRED_Z:
+    if not _stands_out(test, best, base):
         pairs = [replace(base, orientation=a, shifts=b) for a in orientations for b in shifts]
         best = _best(test, [*singles, *pairs], advance)
     if test.z(best, base) < PREFERRED_Z:
@@ -240,6 +240,13 @@ def screen(test: ReadingTest, advance: Advance) -> Reading:
     equals = [reading for reading in test.known() if test.z(reading, best) > -RULED_OUT_Z]
     simplest = min(equals, key=lambda reading: reading.n_changes)
     return replace(simplest, symmetry=AS_GIVEN)
+
+
+def _stands_out(test: ReadingTest, best: Reading, base: Reading) -> bool:
+    """Return whether a reading beats shuffled poses and, if it is another one, the given one."""
+    if best != base and test.z(best, base) < PREFERRED_Z:
+        return False
+    return paired_z(test.agreement(best), test.shuffled_agreement(best)) >= PREFERRED_Z
 
 
 def _best(test: ReadingTest, readings: Iterable[Reading], advance: Advance) -> Reading:
