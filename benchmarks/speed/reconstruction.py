@@ -28,12 +28,15 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from cesped.data.conventions import read_particle_table
 from cesped.data.simulation import simulate_stack
 from cesped.geometry.poses import Poses
 from cesped.io.mrc import read_volume
 from cesped.physics.ctf import CtfParameters
 from cesped.physics.density import density_from_atoms
 from cesped.physics.phantom import chain_phantom
+from cesped.reconstruction.protocol import PoseSet
+from cesped.reconstruction.relion_star import write_relion_star
 
 PIXEL_SIZE_ANGST = 2.0
 SNR = 0.1
@@ -71,8 +74,12 @@ def make_particles(folder: Path, box: int, n_particles: int, symmetry: str) -> P
         spherical_aberration_mm=2.7,
         amplitude_contrast=0.1,
     )
+    drawn = folder / "drawn.star"
+    simulate_stack(drawn, volume, PIXEL_SIZE_ANGST, poses, ctf, snr=SNR, generator=generator)
+    # with as many digits as RELION's star files have: rounding decides about samples at Nyquist
+    table = read_particle_table(drawn)
     star = folder / "particles.star"
-    simulate_stack(star, volume, PIXEL_SIZE_ANGST, poses, ctf, snr=SNR, generator=generator)
+    write_relion_star(star, [table], [PoseSet(table.require_poses())], PIXEL_SIZE_ANGST, True)
     return star
 
 
