@@ -142,11 +142,12 @@ def test_a_changed_image_has_the_ctf_that_goes_with_it(ctf, key, change):
     }[key[0]]
     x, y = (k / 3.0 for k in to_given)
     squared, angle = x**2 + y**2, np.arctan2(y, x)
+    wavelength_angst = 12.2643247 / np.sqrt(3e5 * (1 + 3e5 * 0.978466e-6))  # as RELION has it
     for row in range(5):
         turned = 2 * (angle - np.radians(ctf.defocus_angle_deg[row]))
         defocus = (u[row] + v[row]) / 2 + (u[row] - v[row]) / 2 * np.cos(turned)
-        phase = np.pi * 0.019687489 * defocus * squared + np.arcsin(0.1)
-        phase -= np.pi / 2 * 2.7e7 * 0.019687489**3 * squared**2
+        phase = np.pi * wavelength_angst * defocus * squared + np.arcsin(0.1)
+        phase -= np.pi / 2 * 2.7e7 * wavelength_angst**3 * squared**2
         assert np.abs(np.sin(phase) - wanted[row]).max() < 1e-4
 
 
