@@ -7,6 +7,7 @@ import typer
 
 from ..vocabulary import Backend, PredictionType
 from .command import BenchmarkDir, Command, Device, MemoryGb
+from .score_options import Cpus, IgnoreSymmetry, MaskFile, UseGtMask, UsePredConfidence
 
 
 def _print_input_format(asked: bool) -> None:
@@ -40,29 +41,11 @@ def evaluate(
     outdir: Annotated[
         Path, typer.Option("--outdir", metavar="DIR", help="Folder for score, maps and report.")
     ] = Path("evaluation"),
-    use_pred_confidence: Annotated[
-        bool,
-        typer.Option(
-            "--usePredConfidence/--NOT_usePredConfidence",
-            help="Weight particles by rlnParticleFigureOfMerit of the predictions.",
-        ),
-    ] = True,
-    use_gt_mask: Annotated[
-        bool,
-        typer.Option(
-            "--use_gt_mask/--NOT_use_gt_mask",
-            help="Compare maps inside the mask, where the entry has one.",
-        ),
-    ] = True,
-    mask: Annotated[
-        Path | None,
-        typer.Option("--maskFname", metavar="MRC", help="Mask to use instead of the entry's."),
-    ] = None,
-    ignore_symmetry: Annotated[
-        bool,
-        typer.Option("--ignore_symmetry", help="Score and reconstruct as if there was none."),
-    ] = False,
-    n_cpus: Annotated[int, typer.Option("--n_cpus", min=1, help="Processor cores to use.")] = 2,
+    use_pred_confidence: UsePredConfidence = True,
+    use_gt_mask: UseGtMask = True,
+    mask: MaskFile = None,
+    ignore_symmetry: IgnoreSymmetry = False,
+    n_cpus: Cpus = 2,
     rm_prev_reconstructions: Annotated[
         bool,
         typer.Option(

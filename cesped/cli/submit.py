@@ -9,6 +9,7 @@ import typer
 
 from ..vocabulary import Backend, PredictionType, Severity, Track
 from .command import BenchmarkDir, Command, CommandGroup
+from .score_options import Cpus
 
 if TYPE_CHECKING:
     from ..leaderboard.checks import CheckReport
@@ -202,7 +203,7 @@ def score(
     backend: Annotated[
         Backend, typer.Option("--backend", help="Program that reconstructs.")
     ] = Backend.NATIVE,
-    n_cpus: Annotated[int, typer.Option("--n_cpus", min=1, help="Processor cores to use.")] = 2,
+    n_cpus: Cpus = 2,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Evaluate a submission's predictions, and compare with the score it came with.
