@@ -30,7 +30,7 @@ from cesped.evaluation.half_sets import (
     check_predictions,
     pair_predictions,
 )
-from cesped.evaluation.inputs import choose_mask, locate_halves, read_halves, read_mask
+from cesped.evaluation.inputs import read_known_entry
 from cesped.evaluation.matching import match_rows
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.pose_alignment import PoseAlignment, align_poses, aligned
@@ -107,30 +107,22 @@ def evaluate_abinitio(
         raise OptionError(f"{len(paths)} files of predictions; give one of all, or one per half")
     if outdir is not None:
         check_writable(Path(outdir) / ALIGNED_NAMES[0])
-    entry_halves = locate_halves(target, benchmark_dir, progress)
     engine = make_reconstructor(reconstructor) if isinstance(reconstructor, str) else reconstructor
-    tables = read_halves(entry_halves)
-    mask_path = choose_mask(entry_halves, mask) if use_mask else None
-    symmetry = "C1" if ignore_symmetry else entry_halves[0].symmetry
-    group = point_group(symmetry)
+    known = read_known_entry(target, benchmark_dir, mask, use_mask, ignore_symmetry, progress)
+    tables, group = known.tables, point_group(known.symmetry)
     generator = np.random.default_rng(seed)
     submitted = _read(tables, paths, chosen_type, use_pred_confidence)
     halves = _in_truth_frame(submitted, len(paths) == 1, chosen_type, group, generator, progress)
     random = random_pair(tables, seed)
     setting = Setting(
-        target=entry_halves[0].target,
-        symmetry=symmetry,
-        tables=tables,
+        known=known,
         halves=(halves[0].aligned, halves[1].aligned),
         prediction_type=chosen_type,
         use_pred_confidence=use_pred_confidence,
-        mask=None if mask_path is None else read_mask(mask_path, tables[0]),
         random=_aligned_randoms(tables, random, group, generator),
-        entry_halves=entry_halves,
         prediction_paths=paths,
-        mask_path=mask_path,
         engine=engine,
-        options=ReconstructionOptions(symmetry=symmetry, threads=threads),
+        options=ReconstructionOptions(symmetry=known.symmetry, threads=threads),
         seed=seed,
     )
     result, maps = score_setting(setting, progress)

@@ -15,7 +15,7 @@ from cesped.evaluation.half_sets import (
     random_poses,
     reconstruct_maps,
 )
-from cesped.evaluation.inputs import choose_mask, locate_halves, read_halves, read_mask
+from cesped.evaluation.inputs import read_known_entry
 from cesped.evaluation.kept import check_kept, score_kept
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.published import published_metrics
@@ -106,29 +106,21 @@ def evaluate_entry(
         If the outputs cannot be written; `outdir` is left as it was.
     """
     started = time.monotonic()
-    entry_halves = locate_halves(target, benchmark_dir, progress)
     engine = make_reconstructor(reconstructor) if isinstance(reconstructor, str) else reconstructor
     prediction_paths = (str(half0_preds), str(half1_preds))
     chosen_type = PredictionType.parse(prediction_type)
-    tables = read_halves(entry_halves)
-    mask_path = choose_mask(entry_halves, mask) if use_mask else None
-    symmetry = "C1" if ignore_symmetry else entry_halves[0].symmetry
-    halves = pair_predictions(tables, prediction_paths, chosen_type, use_pred_confidence)
+    known = read_known_entry(target, benchmark_dir, mask, use_mask, ignore_symmetry, progress)
+    halves = pair_predictions(known.tables, prediction_paths, chosen_type, use_pred_confidence)
     setting = Setting(
-        target=entry_halves[0].target,
-        symmetry=symmetry,
-        tables=tables,
+        known=known,
         halves=halves,
         prediction_type=chosen_type,
         use_pred_confidence=use_pred_confidence,
-        mask=None if mask_path is None else read_mask(mask_path, tables[0]),
-        random=random_pair(tables, seed) if random_reference else None,
-        fixed_view=fixed_pair(tables) if random_reference else None,
-        entry_halves=entry_halves,
+        random=random_pair(known.tables, seed) if random_reference else None,
+        fixed_view=fixed_pair(known.tables) if random_reference else None,
         prediction_paths=prediction_paths,
-        mask_path=mask_path,
         engine=engine,
-        options=ReconstructionOptions(symmetry=symmetry, threads=threads),
+        options=ReconstructionOptions(symmetry=known.symmetry, threads=threads),
         seed=seed,
         fixed_view_map=fixed_view_map,
         kept_shares=check_kept(halves, kept_shares),

@@ -1,6 +1,7 @@
 """What an evaluation reads of its entry: both halves of the particles, and a mask."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from cesped.data.conventions import read_particle_table
@@ -14,6 +15,46 @@ from cesped.io.mrc import inspect_mrc, read_volume
 from cesped.progress import SILENT, Progress
 
 _SAME_VOXEL = 1e-2  # relative, between mask and images: masks are often resampled
+
+
+@dataclass(frozen=True)
+class KnownEntry:
+    """An entry as the truth that predictions are scored against.
+
+    Parameters
+    ----------
+    halves : where half 0 and half 1 are
+    tables : their particles with their true poses
+    symmetry : point group that they are scored with
+    mask_path, mask : of the maps, `(N, N, N)` [z, y, x]; None for unmasked figures alone
+    """
+
+    halves: tuple[EntryHalf, EntryHalf]
+    tables: tuple[ParticleTable, ParticleTable]
+    symmetry: str
+    mask_path: Path | None
+    mask: Volume | None
+
+
+def read_known_entry(
+    target: str,
+    benchmark_dir: str | os.PathLike[str] | None,
+    mask: str | os.PathLike[str] | None = None,
+    use_mask: bool = True,
+    ignore_symmetry: bool = False,
+    progress: Progress = SILENT,
+) -> KnownEntry:
+    """Read the truth of an entry; arguments and errors as of `evaluate_entry`."""
+    halves = locate_halves(target, benchmark_dir, progress)
+    tables = read_halves(halves)
+    mask_path = choose_mask(halves, mask) if use_mask else None
+    return KnownEntry(
+        halves=halves,
+        tables=tables,
+        symmetry="C1" if ignore_symmetry else halves[0].symmetry,
+        mask_path=mask_path,
+        mask=None if mask_path is None else read_mask(mask_path, tables[0]),
+    )
 
 
 def locate_halves(

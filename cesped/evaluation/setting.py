@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
 from cesped.evaluation.half_sets import PredictedHalf
+from cesped.evaluation.inputs import KnownEntry
 from cesped.evaluation.results import METRIC_VERSION
 from cesped.evaluation.stamps import (
     file_stamp,
@@ -29,14 +28,12 @@ class Setting:
 
     Parameters
     ----------
-    target, symmetry : name of the entry, and the point group it is scored with
-    tables : its particles with their true poses, of half 0 and of half 1
+    known : the entry, its true poses, symmetry and mask
     halves : the poses to score
     prediction_type : what of them was predicted
     use_pred_confidence : whether their confidence weights the particles in the predicted maps
-    mask : for maps; None for unmasked figures alone
     random : random poses of both halves; None to leave that reference out
-    entry_halves, prediction_paths, mask_path : the files that all this came from
+    prediction_paths : the files that the poses to score came from
     engine, options : what makes the maps, and how
     seed : of the random poses, and of the intervals
     fixed_view : the one pose that knows nothing, of both halves; None to leave that reference out
@@ -44,23 +41,38 @@ class Setting:
     kept_shares : shares of the most confident particles to make maps of as well
     """
 
-    target: str
-    symmetry: str
-    tables: tuple[ParticleTable, ParticleTable]
+    known: KnownEntry
     halves: tuple[PredictedHalf, PredictedHalf]
     prediction_type: PredictionType
     use_pred_confidence: bool
-    mask: Volume | None
     random: tuple[Poses, Poses] | None
-    entry_halves: tuple[EntryHalf, EntryHalf]
     prediction_paths: tuple[str, ...]
-    mask_path: Path | None
     engine: Reconstructor
     options: ReconstructionOptions
     seed: int
     fixed_view: tuple[Poses, Poses] | None = None
     fixed_view_map: bool = False
     kept_shares: tuple[float, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """Return the name of the entry."""
+        return self.known.halves[0].target
+
+    @property
+    def symmetry(self) -> str:
+        """Return the point group that the entry is scored with."""
+        return self.known.symmetry
+
+    @property
+    def tables(self) -> tuple[ParticleTable, ParticleTable]:
+        """Return the particles of half 0 and of half 1, with their true poses."""
+        return self.known.tables
+
+    @property
+    def mask(self) -> Volume | None:
+        """Return the mask `(N, N, N)` [z, y, x] of the maps; None for unmasked figures alone."""
+        return self.known.mask
 
     @property
     def floors(self) -> dict[PoseOrigin, tuple[Poses, Poses]]:
@@ -115,7 +127,7 @@ def notes_of(setting: Setting) -> tuple[str, ...]:
 
 def stamps_of(setting: Setting) -> dict[str, Any]:
     """Return what the result is stamped with; the time that it took comes later."""
-    entry_halves, options = setting.entry_halves, setting.options
+    entry_halves, options = setting.known.halves, setting.options
     return {
         "package_version": package_version(),
         "metric_version": METRIC_VERSION,
@@ -125,7 +137,9 @@ def stamps_of(setting: Setting) -> dict[str, Any]:
         "image_files": images_stamp(stack for table in setting.tables for stack in table.stacks),
         "published_records": records_stamp(entry_halves),
         "prediction_files": [file_stamp(path) for path in setting.prediction_paths],
-        "mask_file": None if setting.mask_path is None else file_stamp(setting.mask_path),
+        "mask_file": None
+        if setting.known.mask_path is None
+        else file_stamp(setting.known.mask_path),
         "particles": [len(table) for table in setting.tables],
         "image_size_px": setting.tables[0].image_size,
         "pixel_size_angst": setting.pixel_size_angst,
