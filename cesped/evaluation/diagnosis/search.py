@@ -272,8 +272,8 @@ def best_reading(
 
     Notes
     -----
-    Of all choices the best comes first: where a pixel size is wrong, images seem to carry no CTF
-    rather than that one, until the pixel size is right.
+    Of the choices that are surely better the best comes first: where a pixel size is wrong, images
+    seem to carry no CTF rather than that one, until the pixel size is right.
     """
     reading = start
     for _ in range(_MOST_CHANGES):
@@ -285,10 +285,10 @@ def best_reading(
                 tried()
             if suspicion is Suspicion.PIXEL_SIZE and len(test.options(suspicion)) > 1:
                 choices.append(_at_the_peak(test, reading))
-        best = max(choices, key=lambda choice: float(test.agreement(choice).mean()))
-        if test.z(best, reading) < PREFERRED_Z:
+        better = [choice for choice in choices if test.z(choice, reading) >= PREFERRED_Z]
+        if not better:
             break
-        reading = best
+        reading = max(better, key=lambda choice: float(test.agreement(choice).mean()))
     return _without_needless_changes(test, reading, suspicions)
 
 
