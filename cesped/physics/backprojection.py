@@ -155,13 +155,9 @@ class BackProjector:
         OptionError
             If they differ.
         """
-        mine = (self.box, self.padding, self._is_whole)
-        theirs = (other.box, other.padding, other._is_whole)
-        if mine != theirs:
-            raise OptionError(
-                f"sums with (box, padding, symmetrised) {mine} and {theirs} do not add up; "
-                "merge grids of one kind"
-            )
+        refuse_unlike_sums(
+            (self.box, self.padding, self._is_whole), (other.box, other.padding, other._is_whole)
+        )
         self._sums.add(other._sums)
 
     def reconstruct(self, gridding: bool = True) -> NDArray[np.float32]:
@@ -174,3 +170,12 @@ class BackProjector:
         if not self._is_whole:
             self.symmetrise()
         return weighted_map(self._sums, self.box, self.padding, gridding, self.threads)
+
+
+def refuse_unlike_sums(mine: tuple[int, int, bool], theirs: tuple[int, int, bool]) -> None:
+    """Raise OptionError unless two sums are of one box, padding and state (symmetrised or not)."""
+    if mine != theirs:
+        raise OptionError(
+            f"sums with (box, padding, symmetrised) {mine} and {theirs} do not add up; "
+            "merge grids of one kind"
+        )

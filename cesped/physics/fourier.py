@@ -194,21 +194,3 @@ def shift_phase(n: int, shifts_px: Tensor, *, dtype: torch.dtype = torch.complex
     factor_y = torch.polar(torch.ones_like(angle_y), angle_y).to(dtype)
     factor_x = torch.polar(torch.ones_like(angle_x), angle_x).to(dtype)
     return factor_y[:, :, None] * factor_x[:, None, :]
-
-
-def shift_images(images: Tensor, shifts_px: Tensor) -> Tensor:
-    """Return images whose content has moved by `shifts_px`, cyclically.
-
-    Parameters
-    ----------
-    images : `(B, n, n)` real tensor
-    shifts_px : `(B, 2)` tensor [pixel], along x and y
-
-    Returns
-    -------
-    `(B, n, n)` real tensor; whole-pixel shifts equal `torch.roll`, others are Fourier
-    interpolation.
-    """
-    half_planes = images_to_half_plane(images)
-    phase = shift_phase(images.shape[-1], shifts_px, dtype=half_planes.dtype)
-    return half_plane_to_images(half_planes * phase)

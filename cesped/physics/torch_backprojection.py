@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import GeometryError, OptionError
 from ..geometry.symmetry import PointGroup
+from .backprojection import refuse_unlike_sums
 from .edge_samples import last_columns
 from .half_ball import FourierSums, HalfBall, ball_radius
 from .insertion import origin_phases
@@ -208,13 +209,9 @@ class TorchBackProjector:
         OptionError
             If they differ.
         """
-        mine = (self.box, self.padding, self._is_whole)
-        theirs = (other.box, other.padding, other._is_whole)
-        if mine != theirs:
-            raise OptionError(
-                f"sums with (box, padding, symmetrised) {mine} and {theirs} do not add up; "
-                "merge grids of one kind"
-            )
+        refuse_unlike_sums(
+            (self.box, self.padding, self._is_whole), (other.box, other.padding, other._is_whole)
+        )
         self._values += other._values
 
     def reconstruct(self, gridding: bool = True) -> NDArray[np.float32]:
