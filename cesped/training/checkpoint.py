@@ -36,6 +36,8 @@ class CheckpointCard:
     steps : optimizer steps done
     validation : figures of the validation particles at that step
     package_version : of the program that wrote it
+    pixel_size_angst : of the prepared images that it learned from; None in older checkpoints
+    box : of the raw images [px]; None in older checkpoints
     """
 
     model: dict[str, Any]
@@ -46,6 +48,8 @@ class CheckpointCard:
     steps: int = 0
     validation: dict[str, float] = field(default_factory=dict)
     package_version: str = ""
+    pixel_size_angst: float | None = None
+    box: int | None = None
 
     @property
     def symmetry(self) -> str:

@@ -233,6 +233,8 @@ class _Run:
             recipe=self.recipe.to_dict(),
             steps=row.step,
             validation=_validation_figures(row),
+            pixel_size_angst=self.particles.pixel_size_angst,
+            box=self.particles.table.image_size,
         )
 
 

@@ -91,6 +91,11 @@ class PreparedParticles:
         return self._preprocessor.image_size
 
     @property
+    def pixel_size_angst(self) -> float:
+        """Pixel size of a prepared image [angstrom/px]; the median where optics groups differ."""
+        return float(self._preprocessor.pixel_size_after(self.table.sampling_rate))
+
+    @property
     def noise_deviation(self) -> float:
         """Deviation of the background of a prepared image, if it was normalised."""
         return self._preprocessor.noise_deviation
