@@ -116,11 +116,14 @@ def dotted_options(words: list[str]) -> dict[str, str]:
     OptionError
         If a word is no such option, or its value is missing.
     """
+    from ..training.published_names import WHOLE_NAMES
+
     found: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=")
-        if not name.startswith("--") or "." not in name:
+        dotted = name.removeprefix("--")
+        if name == dotted or ("." not in dotted and dotted not in WHOLE_NAMES):
             raise OptionError(
                 f"{word!r} is not an option; recipe settings are written --section.key value"
             )
@@ -129,7 +132,7 @@ def dotted_options(words: list[str]) -> dict[str, str]:
             if following is None or following.startswith("--"):
                 raise OptionError(f"{name} has no value; write {name} VALUE")
             value = following
-        found[name.removeprefix("--")] = value
+        found[dotted] = value
     return found
 
 

@@ -6,7 +6,7 @@ import torch
 from ..data.augmentation.augmenter import Augmenter
 from ..data.warp import move_images
 from ..geometry.inplane import InPlaneMove
-from .recipe import AugmentationRecipe
+from .sections import AugmentationRecipe
 
 # Training images are small or the network slow: there is time to interpolate without loss.
 _OVERSAMPLING = 2

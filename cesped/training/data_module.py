@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from .batches import Batch, BatchDataset, BatchesInOrder, BatchStream, StepRows
 from .prepared import PreparedParticles
-from .recipe import DataRecipe
+from .sections import DataRecipe
 
 _VALIDATION_BATCH = 256
 

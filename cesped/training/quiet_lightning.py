@@ -90,7 +90,7 @@ def make_trainer(
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             accelerator=chosen.accelerator,
-            devices=chosen.devices,
+            devices="auto" if chosen.devices is None else chosen.devices,
             num_nodes=chosen.num_nodes,
             strategy=chosen.strategy,
             precision=chosen.precision,  # type: ignore[arg-type]

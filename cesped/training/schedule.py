@@ -3,7 +3,7 @@
 import math
 
 from ..vocabulary import Schedule
-from .recipe import OptimizerRecipe
+from .sections import OptimizerRecipe
 
 
 def rate_factor(step: int, total_steps: int, recipe: OptimizerRecipe) -> float:

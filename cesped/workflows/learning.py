@@ -118,25 +118,28 @@ def read_recipe(
     """
     from ..training.recipe import load_recipe
 
-    settings: dict[str, Any] = {}
-    for path in config_files:
-        settings |= _settings_of_file(Path(path))
-    return load_recipe(name_or_path, settings | dict(overrides or {}))
+    files = [_settings_of_file(Path(path)) for path in config_files]
+    return load_recipe(name_or_path, *files, overrides)
 
 
 def _settings_of_file(path: Path) -> dict[str, Any]:
     """Return the settings of a YAML file by dotted name."""
     import yaml
 
+    from ..training.published_names import WHOLE_NAMES
+
     try:
         content = yaml.safe_load(path.expanduser().read_text("utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(f"{path} cannot be read as YAML: {error}") from error
+    whole = {}
+    if isinstance(content, dict):
+        whole = {name: content.pop(name) for name in WHOLE_NAMES & set(content)}
     if not isinstance(content, dict) or not all(isinstance(c, dict) for c in content.values()):
         raise OptionError(
             f"{path} must hold sections of settings, such as `optimizer: {{lr: 1e-4}}`"
         )
-    return {
+    return whole | {
         f"{section}.{key}": value
         for section, values in content.items()
         for key, value in values.items()

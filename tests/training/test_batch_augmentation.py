@@ -11,7 +11,8 @@ from cesped.geometry.rotations import random_rotations
 from cesped.physics.density import density_from_atoms
 from cesped.physics.projection import Projector
 from cesped.training.batch_augmentation import BatchAugmentation, draw_moves
-from cesped.training.recipe import AugmentationRecipe, load_recipe
+from cesped.training.recipe import load_recipe
+from cesped.training.sections import AugmentationRecipe
 
 BOX = 32
 

@@ -27,6 +27,8 @@ def test_defaults_are_the_papers():
     assert (recipe.data.train_share, recipe.data.split_seed) == (0.7, 113)
     assert recipe.data.image_size == 256
     assert recipe.model.preset == "paper"
+    assert recipe.augmentation.copies == 2
+    assert recipe.optimizer.gradient_clip == 5.0
 
 
 def test_overrides_are_dotted_words_of_a_command_line():
@@ -66,6 +68,9 @@ def test_a_file_holds_only_differences(tmp_path):
         ({"data.train_share": 1.0}, "between 0 and 1"),
         ({"optimizer.schedule": "linear"}, "cosine"),
         ({"trainer.average_decay": 1.0}, "average_decay"),
+        ({"augmentation.copies": 3}, "multiple of 3: augmentation.copies 3 times"),
+        ({"trainer.accumulate_grad_batches": 128}, "multiple of 128"),
+        ({"trainer.devices": 0}, "must be above 0"),
     ],
 )
 def test_what_is_wrong_is_named(overrides, message):
