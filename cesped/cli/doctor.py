@@ -90,6 +90,7 @@ def doctor(
     """
     from ..evaluation.diagnosis.examination import ExaminationOptions
     from ..workflows.doctor import (
+        check_figure,
         diagnose_entry,
         diagnose_particles,
         diagnose_predictions,
@@ -101,6 +102,8 @@ def doctor(
     progress = make_progress()
     is_star = names_a_file(target)
     _refuse_misplaced(is_star, predictions, halfset, root, symmetry)
+    if figure is not None:
+        check_figure(figure)
     if is_star:
         diagnosis = diagnose_particles(target, root, symmetry or "C1", options, progress)
     elif predictions is not None:

@@ -21,6 +21,17 @@ from cesped.geometry.euler import euler_to_rotation
 from cesped.geometry.poses import Poses
 from cesped.physics.ctf import CtfParameters
 
+#: No microscope is outside of this; volts, megavolts and micrometres are.
+_TRUE_RANGES = {
+    "rlnVoltage": (1.0, 3000.0, "kilovolts, such as 300"),
+    "rlnSphericalAberration": (-100.0, 100.0, "millimetres, such as 2.7"),
+    "rlnDefocusU": (-1e6, 1e6, "angstrom, such as 15000"),
+    "rlnDefocusV": (-1e6, 1e6, "angstrom, such as 15000"),
+}
+#: Nobody focuses so well; but a defocus in micrometres is below this.
+_LEAST_DEFOCUS_ANGST = 20.0
+_SHARE_IN_FOCUS = 0.1  # of particles, by chance
+
 
 def pixel_sizes(columns: StarColumns) -> NDArray[np.float64]:
     """Return the pixel size `(P,)` of every particle [angstrom/px].
@@ -139,10 +150,12 @@ def ctf_of(columns: StarColumns) -> CtfParameters | None:
     Raises
     ------
     MetadataError
-        If voltage, aberration or amplitude contrast are missing, or a value cannot be true.
+        If voltage, aberration or amplitude contrast are missing, or a value cannot be true: also
+        not if it is a voltage in volts, or a defocus in micrometres.
     """
     if not columns.has("rlnDefocusU"):
         return None
+    _refuse_other_units(columns)
     defocus_u = columns.numbers("rlnDefocusU")
     has_v = columns.has("rlnDefocusV")
     values = {
@@ -160,3 +173,27 @@ def ctf_of(columns: StarColumns) -> CtfParameters | None:
         return CtfParameters(**values)
     except MetadataError as error:
         raise MetadataError(f"{columns.source}: {error}") from error
+
+
+def _refuse_other_units(columns: StarColumns) -> None:
+    for name, (least, most, unit) in _TRUE_RANGES.items():
+        if not columns.has(name):
+            continue
+        values = columns.numbers(name)
+        # a voltage of 0 has its own complaint
+        wrong = np.flatnonzero((values != 0) & ((values < least) | (values > most)))
+        if wrong.size:
+            row = int(wrong[0])
+            raise MetadataError(
+                f"row {row + 1} of {columns.source}{columns.group_of(row)}: {name} is "
+                f"{values[row]:g}, which no microscope has; it must be in {unit}"
+            )
+    defocus = columns.numbers("rlnDefocusU")
+    tiny = np.flatnonzero((defocus != 0) & (np.abs(defocus) < _LEAST_DEFOCUS_ANGST))
+    if tiny.size > _SHARE_IN_FOCUS * len(defocus):
+        row = int(tiny[0])
+        raise MetadataError(
+            f"row {row + 1} of {columns.source}: rlnDefocusU is {defocus[row]:g} angstrom, and so "
+            f"are {tiny.size} of {len(defocus)} rows below {_LEAST_DEFOCUS_ANGST:g}; it must be in "
+            "angstrom, such as 15000: multiply micrometres by 10000"
+        )

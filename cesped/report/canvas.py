@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..errors import MissingExtraError
-from ..io.files import write_bytes_atomic
+from ..errors import MissingExtraError, OptionError
+from ..io.files import check_writable, write_bytes_atomic
 from .palette import GREY, INK
 
 if TYPE_CHECKING:
@@ -74,9 +74,29 @@ def png_element(figure: "Figure", description: str) -> str:
     return _element(figure, _saved(figure, format="png", dpi=_PNG_DPI), "png", description)
 
 
-def write_png(figure: "Figure", path: str | os.PathLike[str]) -> Path:
-    """Write `figure` to `path` as PNG and return the path."""
+def check_png_path(path: str | os.PathLike[str]) -> None:
+    """Raise unless a PNG can be written to `path`: to be asked before long work, not after.
+
+    Raises
+    ------
+    OptionError
+        If the name is that of another kind of file.
+    UnwritableError
+        If no file can be written there.
+    """
     target = Path(path)
+    if not target.is_dir() and target.suffix.lower() != ".png":
+        raise OptionError(
+            f"{target} is not the name of a PNG picture, which is all that is written; name it "
+            f"{target.with_suffix('.png').name}"
+        )
+    check_writable(target)
+
+
+def write_png(figure: "Figure", path: str | os.PathLike[str]) -> Path:
+    """Write `figure` to `path` as PNG and return the path; raises as `check_png_path` does."""
+    target = Path(path)
+    check_png_path(target)
     write_bytes_atomic(target, _saved(figure, format="png", dpi=_PNG_DPI))
     return target
 

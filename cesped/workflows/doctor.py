@@ -158,6 +158,21 @@ def _subject(half: "EntryHalf") -> str:
     return f"{half.target}, half {half.halfset}"
 
 
+def check_figure(out: str | os.PathLike[str]) -> None:
+    """Raise unless `write_figure` can write there: to be asked before the work, not after.
+
+    Raises
+    ------
+    OptionError
+        If the name is not that of a PNG.
+    UnwritableError
+        If no file can be written there.
+    """
+    from ..report.canvas import check_png_path
+
+    check_png_path(out)
+
+
 def write_figure(diagnosis: "Diagnosis", out: str | os.PathLike[str]) -> Path:
     """Draw how well each reading fits, and write it as PNG.
 

@@ -36,16 +36,19 @@ def show_particles(
     Raises
     ------
     OptionError
-        If `count` is not positive, or the augmentation recipe is wrong.
+        If `count` is not positive, the augmentation recipe is wrong, or `out` is no PNG.
+    UnwritableError
+        If nothing can be written there.
     """
     import torch
 
     from ..data.augmentation import Augmenter
-    from ..report.canvas import write_png
+    from ..report.canvas import check_png_path, write_png
     from ..report.figures import particle_figure
 
     if count < 1:
         raise OptionError(f"{count} particles cannot be shown; use 1 or more")
+    check_png_path(out)
     rows = np.unique(np.linspace(0, len(table) - 1, min(count, len(table))).astype(np.int64))
     images = ParticleImages(table, options)
     size = images.preprocessor.image_size

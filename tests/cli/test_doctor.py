@@ -8,6 +8,7 @@ from fake_entry import fake_ctf, fake_poses, write_fake_entry, write_star_31
 
 from cesped.cli.main import main
 from cesped.geometry.poses import Poses
+from cesped.workflows import doctor
 
 FEW = ["--threads", "1"]
 
@@ -100,6 +101,24 @@ def test_predictions_of_the_second_half_are_recognised(entry, tmp_path, capsys):
 def test_options_of_the_other_kind_are_wrong_usage(words, said, capsys):
     assert main(["doctor", *words]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("file/doctor.png", "is a file; name another folder"),
+        ("doctor.jpg", "doctor.jpg is not the name of a PNG picture"),
+    ],
+)
+def test_a_figure_that_cannot_be_written_is_told_before_the_work(
+    entry, tmp_path, capsys, monkeypatch, name, said
+):
+    monkeypatch.setattr(doctor, "diagnose_entry", lambda *_: pytest.fail("worked first"))
+    (tmp_path / "file").write_text("")
+    words = ["doctor", "FAKE", "-b", str(entry.benchmark_dir), "--figure", str(tmp_path / name)]
+    assert main(words) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_errors_are_errors_and_not_diagnoses(tmp_path, capsys):

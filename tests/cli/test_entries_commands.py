@@ -76,6 +76,15 @@ def test_show_of_no_particle_is_an_error(entry, capsys):
     assert "use 1 or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet", "sheet.svg"])
+def test_show_writes_no_other_kind_of_picture(entry, tmp_path, capsys, name):
+    assert main(["show", "FAKE", "--out", str(tmp_path / name)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{name} is not the name of a PNG picture" in said
+    assert "name it sheet.png" in said
+    assert not (tmp_path / name).exists()
+
+
 def test_the_published_names_do_the_same(entry, tmp_path, capsys):
     folder = ["-b", str(entry.benchmark_dir)]
     words = ["add_entry", "--newTargetName", "mine", "-p", "0", "--symmetry", "C1"]

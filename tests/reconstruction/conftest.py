@@ -7,21 +7,16 @@ import pandas as pd
 import pytest
 from gaussian_particles import (
     PIXEL_SIZE_ANGST,
-    ball_positions_px,
     noisy_images,
     random_ctf,
     random_poses,
+    shown_positions_px,
 )
 
 from cesped.data.conventions import read_particle_table
 from cesped.geometry.euler import rotation_to_euler
 from cesped.io.stack import StackWriter
 from cesped.io.star_writer import write_star
-
-
-def shown_positions_px(box, symmetry="C1", seed=5):
-    """Positions of the balls that the particles of `write_particles` show."""
-    return ball_positions_px(box, np.random.default_rng([seed, 1]), symmetry)
 
 
 def write_particles(folder, box, n_particles, symmetry="C1", seed=5, noise_over_signal=2.0):

@@ -24,6 +24,11 @@ def ball_positions_px(box, rng, symmetry="C1", n_balls=40):
     return np.einsum("gij,aj->gai", operators, directions * radii).reshape(-1, 3)
 
 
+def shown_positions_px(box, symmetry="C1", seed=5):
+    """Positions of the balls that the particles of fixture `make_particles` show."""
+    return ball_positions_px(box, np.random.default_rng([seed, 1]), symmetry)
+
+
 def random_poses(n, rng, shift_px=2.0):
     rotations = Rotation.random(n, random_state=rng).as_matrix()
     origins = rng.uniform(-shift_px, shift_px, size=(n, 2)) * PIXEL_SIZE_ANGST

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import shown_positions_px
-from gaussian_particles import project_balls, random_poses
+from gaussian_particles import project_balls, random_poses, shown_positions_px
 from test_reconstruction_twin import compare_shells
 
 from cesped.physics.backprojection import BackProjector

@@ -93,11 +93,6 @@ class PreparedImages:
             self._fill(places[start * size : stop * size], offset)
         return images
 
-    def memory_map(self) -> NDArray[Any]:
-        """Return all images as one `(P, n, n)` read-only array that is read when it is used."""
-        shape = (len(self), self.image_size, self.image_size)
-        return np.memmap(self.files.images, self.dtype, "r", HEADER_BYTES, shape)
-
     def verify(self, progress: Progress = SILENT) -> None:
         """Compare every file of the set with its checksum.
 

@@ -1,5 +1,7 @@
 """Particles to prepare, and what preparing them in memory gives."""
 
+import os
+
 import numpy as np
 from fake_entry import write_fake_entry
 
@@ -23,3 +25,8 @@ def prepared_in_memory(table, options=OPTIONS):
 
 def make_entry(folder, **changes):
     return write_fake_entry(folder, **{"n_particles": 11, **changes})
+
+
+def touch(path, seconds=5):
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + seconds * 10**9))
