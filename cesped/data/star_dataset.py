@@ -22,17 +22,15 @@ from cesped.data.particle_images import ParticleImages, SampleImages
 from cesped.data.pose_updates import PoseUpdates
 from cesped.data.preprocessing import PreprocessingOptions
 from cesped.data.row_metadata import RowMetadata
+from cesped.data.sample_batches import ParticleSample, samples_of
 from cesped.data.samples import Augmenter, ParticleBatch, load_batch
 from cesped.data.table import ParticleTable
 from cesped.errors import OptionError
 from cesped.geometry.symmetry import point_group
 from cesped.vocabulary import AnglesFormat, CtfCorrection, Normalization, ShiftsFormat
 
-Pose = tuple[Tensor, Tensor, Tensor]
-Sample = tuple[str, Tensor, Pose, dict[str, Any]]
 
-
-class ParticlesRelionStarDataset(Dataset[Sample]):
+class ParticlesRelionStarDataset(Dataset[ParticleSample]):
     """Particles of any RELION star file.
 
     Parameters
@@ -158,10 +156,10 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.particles)
 
-    def __getitem__(self, item: int) -> Sample:
+    def __getitem__(self, item: int) -> ParticleSample:
         return self.__getitems__([item])[0]
 
-    def __getitems__(self, items: Sequence[int]) -> list[Sample]:
+    def __getitems__(self, items: Sequence[int]) -> list[ParticleSample]:
         """Return several samples: their images are read and prepared together.
 
         Raises
@@ -173,12 +171,11 @@ class ParticlesRelionStarDataset(Dataset[Sample]):
         """
         rows = np.array([self._row(item) for item in items], dtype=np.int64)
         batch = self.batch(rows)
-        poses = zip(batch.rotations, batch.origins_angst, batch.confidence, strict=True)
         metadata = self._metadata(rows)
         for values, pixel_size_angst in zip(metadata, batch.pixel_size_angst.tolist(), strict=True):
             values["pixel_size_angst"] = pixel_size_angst
         ids = [str(name) for name in self.particles.ids[rows]]
-        return list(zip(ids, batch.images, poses, metadata, strict=True))
+        return samples_of(ids, batch, metadata)
 
     def batch(self, items: ArrayLike) -> ParticleBatch:
         """Return images and poses of several particles as tensors, without the metadata.
