@@ -84,7 +84,9 @@ def test_kills_at_random_moments_change_no_byte(tmp_path, n_kills):
         assert forker.work(tmp_path / "timed" / "mine") == 0
         duration_s = time.monotonic() - started
         whole = contents(tmp_path / "whole")
-        for _ in range(n_kills):
+        for attempt in range(5 * n_kills):  # a loaded machine may finish before it is killed
+            if attempt >= n_kills and killed > n_kills // 3:
+                break
             status = forker.work(target, kill_after_s=rng.uniform(0, duration_s))
             killed += status == signal.SIGKILL
             if (target.parent / "mine.prepared.json").exists():
