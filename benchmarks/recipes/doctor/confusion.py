@@ -54,6 +54,13 @@ def shuffled(images, rotations, origins, rng):
     return images, rotations[order], origins[order]
 
 
+def half_random(images, rotations, origins, rng):
+    """Give every second particle a random orientation: not a misreading, and no reading helps."""
+    drawn = Rotation.random(len(rotations), random_state=rng).as_matrix()
+    is_random = np.arange(len(rotations)) % 2 == 0
+    return images, np.where(is_random[:, None, None], drawn, rotations), origins
+
+
 #: Each takes images, rotations, origins [px] and a generator, and returns the first three.
 FAULTS = {
     "none": lambda i, r, o, rng: (i, r, o),
@@ -77,6 +84,7 @@ FAULTS = {
         o,
     ),
     "poses shuffled": shuffled,
+    "half of the orientations random": half_random,
     "pixel size x 1.2": 1.2,
     "pixel size x 0.9": 0.9,
     "pixel size x 1.05": 1.05,
