@@ -179,8 +179,52 @@ class StarForm(Choice):
     RELION_50 = "5.0"
 
 
+class Simulator(Choice):
+    """Which program projects the map of a simulation."""
+
+    NATIVE = "native"
+    RELION = "relion"
+
+
+class NoiseKind(Choice):
+    """The spectrum of simulated noise, where it is not read from a file."""
+
+    WHITE = "white"
+    COLOURED = "coloured"
+
+
+class Scattering(Choice):
+    """What an atom's density is made of."""
+
+    #: the electron form factor of its element
+    ELECTRON = "electron"
+    #: one Gaussian that weighs as many electrons as it has
+    ATOMIC_NUMBER = "atomic-number"
+
+
 class ProbabilitySchedule(Choice):
     """How the probability of an augmentation changes as images are seen."""
 
     LINEAR_UP = "linear_up"
     LINEAR_DOWN = "linear_down"
+
+
+class MapConvention(Choice):
+    """How a Fourier planar map encodes a pose: `cesped.models.cryofastar.planar_maps`."""
+
+    #: Fourier pixels with the origin at N//2, shifts in the order x, y
+    PAPER = "paper"
+    #: what the weights released by CryoFastAR's authors were trained on
+    RELEASED = "released"
+
+
+class ViewNormalization(Choice):
+    """How the grey values of the views of one sample are normalised for CryoFastAR."""
+
+    #: mean 0 and deviation 1 of each image
+    IMAGE = "image"
+    #: mean 0 and maximum 1 of all views together: the released weights for real particles
+    STACK_MAXIMUM = "stack-maximum"
+    #: minimum 0 and maximum 1 of all views together, before CTF and noise: the released weights
+    #: for synthetic particles
+    STACK_RANGE = "stack-range"

@@ -22,6 +22,26 @@ def _find_real_data() -> Path | None:
 REAL_DATA: Path | None = _find_real_data()
 
 
+def _find_cryofastar_fixtures() -> Path | None:
+    if REAL_DATA is None:
+        return None
+    folders = (REAL_DATA, REAL_DATA.parent / "reference")
+    return next((f for d in folders if (f := d / "cryofastar_fixtures").is_dir()), None)
+
+
+#: Folder of numbers that the released CryoFastAR program computed, or None.
+CRYOFASTAR_FIXTURES: Path | None = _find_cryofastar_fixtures()
+
+
+def needs_cryofastar_fixtures(*names: str) -> pytest.MarkDecorator:
+    """Skip the test unless the folder of fixtures holds all of `names`."""
+    if CRYOFASTAR_FIXTURES is None:
+        reason = f"no cryofastar_fixtures in {VARIABLE} or in a folder reference beside it"
+        return pytest.mark.skip(reason=reason)
+    missing = [name for name in names if not (CRYOFASTAR_FIXTURES / name).exists()]
+    return pytest.mark.skipif(bool(missing), reason=f"not in the fixtures: {', '.join(missing)}")
+
+
 def needs_real_data(*names: str) -> pytest.MarkDecorator:
     """Skip the test unless the folder holds all of `names`."""
     if REAL_DATA is None:

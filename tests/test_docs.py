@@ -52,7 +52,7 @@ def test_every_recipe_setting_of_the_documents_exists():
 
 def test_the_table_of_commands_is_complete():
     readme = (ROOT / "README.md").read_text("utf-8")
-    named = set(re.findall(r"^\| `cesped (\w+)`", readme, re.MULTILINE))
+    named = set(re.findall(r"^\| `cesped ([\w-]+)`", readme, re.MULTILINE))
     assert named == {command.name for command in COMMANDS}
 
 

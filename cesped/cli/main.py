@@ -24,6 +24,7 @@ from . import (
     published,
     scoring,
     submit,
+    weights,
 )
 from .command import Command, CommandGroup, new_app
 
@@ -66,6 +67,7 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *doctor.COMMANDS,
     *submit.COMMANDS,
     *leaderboard.COMMANDS,
+    *weights.COMMANDS,
 )
 
 
