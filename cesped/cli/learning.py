@@ -87,23 +87,55 @@ def infer(
     target: Target,
     halfset: Halfset,
     checkpoint: Annotated[
-        Path, typer.Option("--ckpt_path", metavar="CKPT", help="Model, trained on the other half.")
+        Path,
+        typer.Option("--ckpt_path", metavar="CKPT", help="Model that learned on something else."),
     ],
     out: Annotated[
         Path, typer.Option("--outFname", "--out", "-o", metavar="STAR", help="Star file to write.")
     ],
+    turns: Annotated[
+        int | None,
+        typer.Option(
+            "--turns",
+            min=1,
+            help="Turn each image in its plane so many times and average the answers; else as "
+            "the model was trained, which is once unless its recipe says more.",
+        ),
+    ] = None,
+    other_symmetry: Annotated[
+        bool,
+        typer.Option(
+            "--other-symmetry", help="Predict although the model has a symmetry the entry has not."
+        ),
+    ] = False,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto: a GPU if there is one.")
+    ] = "auto",
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Predict the poses of one half with a trained model.
 
     The star file holds the entry's particles with the predicted angles, and the model's
     confidence as rlnParticleFigureOfMerit.
+
+    The model may come from another entry of the same or a similar particle: the images are then
+    brought to the pixel size and the field of view at which it learned, and what was done is
+    printed. Its symmetry must be that of the entry, or a part of it.
     """
     from ..inference.predict import predict_half
     from .progress_bar import make_progress
 
     written = predict_half(
-        checkpoint, target, halfset, out, benchmark_dir, progress=make_progress()
+        checkpoint,
+        target,
+        halfset,
+        out,
+        benchmark_dir,
+        progress=make_progress(),
+        device=device,
+        turns=turns,
+        other_symmetry=other_symmetry,
+        tell=lambda note: print(f"Note: {note}"),
     )
     print(f"Wrote {written}")
 
@@ -153,6 +185,8 @@ COMMANDS = (
         "infer",
         """
         cesped infer --target DEMO --halfset 1 --ckpt_path runs/half0/model.ckpt --out preds_1.star
+        cesped infer --target similar --halfset 0 --ckpt_path runs/half0/model.ckpt --turns 4
+            --out similar_0.star      with a model of another entry
         """,
     ),
 )

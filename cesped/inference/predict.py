@@ -1,10 +1,13 @@
-"""Poses of one half of an entry from the model of the other: `predict_half`."""
+"""Poses of one half of an entry from a model that learned elsewhere: `predict_half`."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..data.conventions import read_particle_table, write_particle_table
 from ..data.opening import open_entry
@@ -15,11 +18,22 @@ from ..io.files import check_writable
 from ..models.prediction import PosePrediction
 from ..models.registry import PoseModel
 from ..progress import SILENT, Progress
-from ..training.checkpoint import check_may_predict, load_checkpoint
-from ..training.prepared import PreparedParticles, preprocessing_from_dict
+from ..training.checkpoint import load_checkpoint
+from .cross_sample import check_symmetry, check_unseen, describe_sampling
+from .sampling import SampledParticles
+from .turns import predict_turned, set_turns
 
 #: Images predicted at a time.
 _BATCH = 128
+
+
+class ImagesByRow(Protocol):
+    """Where `predict_particles` takes images from."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the images `(B, 1, n, n)` of rows."""
 
 
 def predict_half(
@@ -31,12 +45,20 @@ def predict_half(
     progress: Progress = SILENT,
     device: str = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
+    *,
+    turns: int | None = None,
+    other_symmetry: bool = False,
+    tell: Callable[[str], object] | None = None,
 ) -> Path:
     """Predict the poses of one half of an entry and write them as a star file.
 
     The file has the rows, ids and columns of the entry's own, with predicted angles, the
     confidence in rlnParticleFigureOfMerit, and predicted origins; a model that predicts none
     leaves origins of zero, so no true one can be taken for a prediction.
+
+    The model may have learned on another entry: its images are brought to the pixel size and
+    field of view of that one (see `plan_sampling`), and the symmetries must agree
+    (see `check_symmetry`). The poses are then in the frame of that entry's map.
 
     Parameters
     ----------
@@ -48,15 +70,21 @@ def predict_half(
     progress : told of every image
     device : `cpu`, `cuda`, or `auto` for a GPU where there is one
     cache_dir : folder of prepared images, as recipes name it in `data.cache_dir`
+    turns : in-plane turns that the answer is averaged over; None: as the model was trained
+    other_symmetry : predict although the model's symmetry is not one the entry has
+    tell : called with each sentence on what differs from the entry that the model learned on
 
     Raises
     ------
     CheckpointError
-        If the checkpoint cannot be read, was trained on this very half, or has another symmetry.
+        If the checkpoint cannot be read, or was trained on this very half.
+    SymmetryError, PixelSizeError
+        If the model's symmetry or its pixel size does not fit the entry.
     EntryNotFoundError, StarFileError, MetadataError, MissingImageError, ImageValueError
         If the particles cannot be used.
     OptionError
-        If `out_star` is no star file's name or the entry's own file, or the device is not there.
+        If `out_star` is no star file's name or the entry's own file, the device is not there, or
+        `turns` is below 1.
     """
     if Path(out_star).suffix != ".star":
         raise OptionError(
@@ -64,19 +92,23 @@ def predict_half(
         )
     check_writable(out_star)
     model, card = load_checkpoint(checkpoint)
+    to_turn = set_turns(model, turns)
     entry = open_entry(target, halfset, benchmark_dir, progress)
     if Path(out_star).resolve() == entry.star_path.resolve():
         raise OptionError(
             f"{out_star} holds the true poses of {entry.target}; write predictions elsewhere"
         )
-    check_may_predict(card, checkpoint, entry.target, entry.halfset, entry.symmetry)
+    check_unseen(card, checkpoint, entry.target, entry.halfset)
+    notes = check_symmetry(card, checkpoint, entry.target, entry.symmetry, other_symmetry)
     table = read_particle_table(entry.star_path, entry.root_dir, require_poses=False)
-    particles = PreparedParticles(
-        table, preprocessing_from_dict(card.preprocessing), max_memory_gib=0, cache_dir=cache_dir
-    )
+    particles = SampledParticles(table, card, cache_dir)
+    notes += describe_sampling(card, entry.target, table, particles.plans)
+    if tell is not None:
+        for note in notes:
+            tell(note)
     particles.load(progress)
     what = f"Predicting half {entry.halfset} of {entry.target}"
-    prediction = predict_particles(model, particles, progress, what, device)
+    prediction = predict_particles(model, particles, progress, what, device, turns=to_turn)
     poses, confidence = _to_poses(prediction)
     if table.poses is not None:  # the truth's own confidence stays with the truth
         poses = Poses(poses.rotations, poses.origins_angst, table.poses.confidence)
@@ -86,10 +118,12 @@ def predict_half(
 
 def predict_particles(
     model: PoseModel,
-    particles: PreparedParticles,
+    particles: ImagesByRow,
     progress: Progress = SILENT,
     what: str = "Predicting",
     device: str = "auto",
+    *,
+    turns: int = 1,
 ) -> PosePrediction:
     """Return the poses of all particles, on the CPU and in the order of their table."""
     place = _device(device)
@@ -99,7 +133,7 @@ def predict_particles(
         for start in range(0, len(particles), _BATCH):
             rows = np.arange(start, min(start + _BATCH, len(particles)))
             with torch.no_grad():
-                parts.append(model.predict(particles.read(rows).to(place)))
+                parts.append(predict_turned(model, particles.read(rows).to(place), turns))
             advance(len(rows))
     shifts = [part.shifts_angst for part in parts if part.shifts_angst is not None]
     return PosePrediction(

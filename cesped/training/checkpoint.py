@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from ..errors import CespedError, CheckpointError
-from ..geometry.symmetry import point_group
 from ..io.files import atomic_path
 from ..models.registry import PoseModel, build_model
 
@@ -108,28 +107,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[PoseModel, Checkpoint
             f"{content.get('card', {}).get('package_version', '?')}"
         ) from error
     return model.eval(), card
-
-
-def check_may_predict(
-    card: CheckpointCard, path: str | os.PathLike[str], target: str, halfset: int, symmetry: str
-) -> None:
-    """Refuse a model whose predictions for these particles would mean nothing.
-
-    Raises
-    ------
-    CheckpointError
-        If the model was trained on this very half, or for another symmetry.
-    """
-    if (card.target, card.halfset) == (target, halfset):
-        raise CheckpointError(
-            f"{path} was trained on half {halfset} of {target}, so it knows the answers; predict "
-            f"that half with the model of half {1 - halfset}"
-        )
-    if point_group(card.symmetry).name != point_group(symmetry).name:
-        raise CheckpointError(
-            f"{path} was trained for symmetry {card.symmetry}, {target} has {symmetry}; train a "
-            "model on an entry of that symmetry"
-        )
 
 
 def write_torch_file(path: str | os.PathLike[str], content: Any) -> None:

@@ -37,7 +37,7 @@ def test_checkpoints(project, capsys, door, fault):
 
 def test_checkpoints_of_something_else(project, capsys):
     write_checkpoint(project.checkpoint, symmetry="C2")
-    assert_says(refuse("infer", project, capsys), r"was trained for symmetry C2, E has C1; train a")
+    assert_says(refuse("infer", project, capsys), r"was trained for symmetry C2, E has C1: it cannot")
     write_checkpoint(project.checkpoint, halfset=0)
     assert_says(refuse("infer", project, capsys), r"trained on half 0 of E.*model of half 1")
     write_checkpoint(project.checkpoint)

@@ -9,7 +9,6 @@ from cesped.errors import CheckpointError
 from cesped.models.registry import build_model
 from cesped.training.checkpoint import (
     CheckpointCard,
-    check_may_predict,
     load_checkpoint,
     read_torch_file,
     save_checkpoint,
@@ -89,13 +88,3 @@ def test_a_newer_format_is_refused(model, tmp_path):
     write_torch_file(path, {**content, "format": 99})
     with pytest.raises(CheckpointError, match="has format 99"):
         load_checkpoint(path)
-
-
-def test_what_a_model_may_predict(model):
-    card = card_of(model)
-    check_may_predict(card, "m.ckpt", "11120", 1, "d2")
-    check_may_predict(card, "m.ckpt", "10648", 0, "D2")
-    with pytest.raises(CheckpointError, match="with the model of half 1"):
-        check_may_predict(card, "m.ckpt", "11120", 0, "D2")
-    with pytest.raises(CheckpointError, match="trained for symmetry D2"):
-        check_may_predict(card, "m.ckpt", "11120", 1, "C1")
