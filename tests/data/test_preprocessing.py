@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from second_device import back, second_device, there
 
 from cesped import errors
 from cesped.data.preprocessing import (
@@ -269,3 +270,17 @@ def test_the_gpu_gives_the_same_numbers(correction, normalization, size):
     preprocessor = Preprocessor(PreprocessingOptions(size, normalization, correction), 128)
     on_gpu = preprocessor(images.cuda(), ctf, 1.5).cpu()
     torch.testing.assert_close(on_gpu, preprocessor(images, ctf, 1.5), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("correction", list(CtfCorrection))
+@pytest.mark.parametrize("normalization", list(Normalization))
+@pytest.mark.parametrize("size", [None, 64, 101])
+def test_images_of_another_device_are_prepared_there_to_the_same_numbers(
+    correction, normalization, size
+):
+    images = torch.randn(9, 128, 128, generator=torch.Generator().manual_seed(3))
+    ctf = CtfParameters(np.linspace(9000, 20000, 9), 9000.0, 30.0, 300.0, 2.7, 0.1)
+    preprocessor = Preprocessor(PreprocessingOptions(size, normalization, correction), 128)
+    with second_device():
+        prepared = preprocessor(there(images), ctf, 1.5)
+    torch.testing.assert_close(back(prepared), preprocessor(images, ctf, 1.5), atol=1e-5, rtol=0)

@@ -1,9 +1,12 @@
 """`Augmenter` on batches, on another device, and as a dataset's augmenter."""
 
+from contextlib import nullcontext
+
 import fake_entry as fake
 import numpy as np
 import pytest
 import torch
+from second_device import back, second_device, there
 from torch.utils.data import DataLoader
 
 from cesped import ParticlesRelionStarDataset
@@ -85,6 +88,30 @@ def test_the_device_gives_the_same_numbers():
     assert torch.allclose(here.images, there.images.cpu(), atol=1e-5)
     on_device = torch.Generator("cuda").manual_seed(2)
     assert augmenter.augment(images.cuda(), rotations, origins_px, on_device)[0].is_cuda
+
+
+def test_a_second_device_gives_the_same_numbers(monkeypatch):
+    """The way that a GPU takes, without one."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows real ones alone
+    images, rotations, origins_px = batch(64)
+    preprocessor = Preprocessor(
+        PreprocessingOptions(32, Normalization.NONE, CtfCorrection.NONE, 0.25), 24
+    )
+    augmenter = Augmenter(ALL)
+    generators = [torch.Generator().manual_seed(2) for _ in range(4)]
+    here = augmenter.augment(images, rotations, origins_px, generators[0])
+    with second_device():
+        far = augmenter.augment(there(images), there(rotations), there(origins_px), generators[1])
+    for a, b in zip(here, far, strict=True):
+        torch.testing.assert_close(back(b), a, atol=1e-5, rtol=0)
+    here = augmenter.augment_normalised(
+        images[:, 0], preprocessor, rotations, origins_px, generators[2]
+    )
+    with second_device():
+        far = augmenter.augment_normalised(
+            there(images[:, 0]), preprocessor, rotations, origins_px, generators[3]
+        )
+    torch.testing.assert_close(back(far.images), here.images, atol=1e-5, rtol=0)
 
 
 def test_noise_is_as_strong_as_the_background_where_pixels_were_averaged():
