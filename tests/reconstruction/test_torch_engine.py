@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from second_device import ELSEWHERE, second_device
 
 from cesped.errors import GeometryError, OptionError
 from cesped.physics.torch_backprojection import TorchBackProjector
@@ -93,6 +94,19 @@ def test_too_small_a_budget_is_refused_before_anything_is_read(small_table, monk
     pose_sets = [PoseSet(small_table.poses)] * 3
     with pytest.raises(OptionError, match=r"3 maps of 24 px at once need .* GB on cpu, and 0.0005"):
         TorchReconstructor("cpu", 5e-4).reconstruct(small_table, pose_sets, OPTIONS)
+
+
+@pytest.mark.parametrize("gridding", [True, False])
+@pytest.mark.parametrize("symmetry", ["C1", "D2"])
+def test_a_second_device_makes_the_same_maps(small_table, symmetry, gridding):
+    """The way that a GPU takes, without one."""
+    options = replace(OPTIONS, symmetry=symmetry, gridding=gridding)
+    pose_sets = [PoseSet(small_table.poses, small_table.poses.confidence)]
+    (expected,) = NativeReconstructor().reconstruct(small_table, pose_sets, options)
+    with second_device():
+        engine = TorchReconstructor(ELSEWHERE.type)
+        (found,) = engine.reconstruct(small_table, pose_sets, options)
+    assert_same(found, expected)
 
 
 @pytest.mark.gpu
