@@ -23,6 +23,7 @@ from .sections import (
     DataRecipe,
     ModelRecipe,
     OptimizerRecipe,
+    PretrainingRecipe,
     TrainerRecipe,
 )
 
@@ -36,14 +37,18 @@ class TrainingRecipe:
     model: ModelRecipe = dataclasses.field(default_factory=ModelRecipe)
     optimizer: OptimizerRecipe = dataclasses.field(default_factory=OptimizerRecipe)
     trainer: TrainerRecipe = dataclasses.field(default_factory=TrainerRecipe)
+    pretraining: PretrainingRecipe = dataclasses.field(default_factory=PretrainingRecipe)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as a YAML file or a checkpoint holds them.
 
-        `data.cache_dir` is left out: it is a place on this machine, and changes no result.
+        `data.cache_dir` is left out: it is a place on this machine, and changes no result; so is
+        a section `pretraining` that asks for nothing.
         """
         values = dataclasses.asdict(self)
         del values["data"]["cache_dir"]
+        if not self.pretraining.projections:
+            del values["pretraining"]
         return values
 
     @classmethod
@@ -146,7 +151,15 @@ def _read_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
 def _check_ranges(recipe: TrainingRecipe, where: str) -> None:
     Schedule.parse(recipe.optimizer.schedule)
     Keep.parse(recipe.trainer.keep)
+    ahead = recipe.pretraining
+    if ahead.projections < 0 or ahead.projections == 1:  # one to train and one to validate
+        raise OptionError(
+            f"{where}: pretraining.projections is {ahead.projections}; use 0 for none, or at "
+            "least 2"
+        )
     positive = {
+        "pretraining.max_steps": 1 if ahead.max_steps is None else ahead.max_steps,
+        "pretraining.lr": 1.0 if ahead.lr is None else ahead.lr,
         "data.image_size": recipe.data.image_size,
         "data.batch_size": recipe.data.batch_size,
         "optimizer.lr": recipe.optimizer.lr,

@@ -126,3 +126,22 @@ class TrainerRecipe:
     accumulate_grad_batches: int = 1
     compile: bool = False
     sync_batchnorm: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingRecipe:
+    """Whether a model first learns on projections of the map of its own half.
+
+    The map is reconstructed from the half with its known poses, so nothing of the other half is
+    in it. See `cesped.workflows.pretraining`.
+
+    Parameters
+    ----------
+    projections : images that are simulated; 0 goes without
+    max_steps : optimizer steps on them; as many as of the training when None
+    lr : largest learning rate on them; that of `optimizer` when None
+    """
+
+    projections: int = 0
+    max_steps: int | None = None
+    lr: float | None = None
