@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .campaign import print_outcome
 from .command import BenchmarkDir, Command
 
 
@@ -26,14 +27,9 @@ def demo(
     """
     from ..workflows.demo import run_demo
     from .progress_bar import make_progress
-    from .score_table import print_score
 
     outcome = run_demo(outdir, benchmark_dir, entry=entry, progress=make_progress())
-    print_score(outcome.result)
-    print(f"Report:      {outcome.report.resolve()}")
-    print(f"Score:       {outcome.metrics}")
-    print(f"Predictions: {outcome.predictions[0]}  {outcome.predictions[1]}")
-    print(f"Submission:  {outcome.submission}")
+    print_outcome(outcome)
 
 
 COMMANDS = (

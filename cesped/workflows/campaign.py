@@ -47,7 +47,7 @@ def run_campaign(
     benchmark_dir: str | os.PathLike[str] | None = None,
     options: ScoringOptions | None = None,
     progress: Progress = SILENT,
-) -> CampaignOutcome:
+) -> CampaignOutcome | None:
     """Train on each half, predict the other with it, score both, and write the report.
 
     A campaign that was stopped goes on where it stood when it is run again in the same folder:
@@ -62,6 +62,10 @@ def run_campaign(
     benchmark_dir : folder of the entries; see `cesped.data.store.default_benchmark_dir`.
     options : how to score; the defaults when None.
 
+    Returns
+    -------
+    What was made; None in processes that only help another one to train.
+
     Raises
     ------
     EntryNotFoundError
@@ -69,6 +73,8 @@ def run_campaign(
     CheckpointError
         If `outdir` holds a training of something else.
     """
+    from ..training.ranks import is_main_process
+
     folder, metrics = Path(outdir), Path(outdir) / METRICS_NAME
     runs = (folder / "training" / "half0", folder / "training" / "half1")
     predictions = (folder / "predictions_0.star", folder / "predictions_1.star")
@@ -82,6 +88,8 @@ def run_campaign(
             benchmark_dir=benchmark_dir,
             progress=progress,
         )
+    if not is_main_process():
+        return None
     result = score_predictions(
         target,
         predictions,

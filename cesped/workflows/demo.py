@@ -19,7 +19,7 @@ def run_demo(
     entry: str = DEFAULT_ENTRY,
     options: ScoringOptions | None = None,
     progress: Progress = SILENT,
-) -> CampaignOutcome:
+) -> CampaignOutcome | None:
     """Make the embedded entry if it is not there, then run a whole campaign on it.
 
     Parameters

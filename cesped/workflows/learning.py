@@ -1,5 +1,6 @@
 """Train on one half of an entry, then predict the poses of the other half."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError
 from ..progress import SILENT, Progress
+from .pretraining import pretrain
 from .steps import run_once
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ class LearningOutcome:
     Attributes
     ----------
     checkpoint : the best model.
-    predictions : star file with the predicted poses of the other half; None if not wanted.
+    predictions : star file with the predicted poses of the other half; None if not wanted, and
+        in processes that only help to train.
     """
 
     checkpoint: Path
@@ -59,21 +62,33 @@ def train_and_predict(
         If the entry is not there.
     CheckpointError
         If `run_dir` holds a training of something else.
+    OptionError
+        If the recipe asks for projections of the half's own map although `start_from` is given.
     """
     from ..data.opening import open_entry
     from ..evaluation.stamps import package_version, sha256_of_file
     from ..inference.predict import predict_half
     from ..training.fit import train_half
+    from ..training.ranks import is_main_process
 
     folder = Path(run_dir)
     other = 1 - halfset
     if predict_other_half:  # a missing half is told before hours of training, not after
         predicted = open_entry(target, other, benchmark_dir, progress)
+    if recipe.pretraining.projections:
+        if start_from is not None:
+            raise OptionError(
+                f"a model that begins with the weights of {start_from} is not trained on "
+                "projections first; leave out the checkpoint, or set pretraining.projections 0"
+            )
+        start_from = pretrain(
+            target, halfset, folder, recipe, benchmark_dir=benchmark_dir, progress=progress
+        )
     trained = train_half(
         target, halfset, folder, recipe, benchmark_dir, progress, start_from=start_from
     )
     checkpoint = Path(trained.checkpoint)
-    if not predict_other_half:
+    if not predict_other_half or not is_main_process():
         return LearningOutcome(checkpoint, None)
     star = Path(out_star) if out_star is not None else folder / f"predictions_{other}.star"
     run_once(
@@ -102,14 +117,20 @@ def read_recipe(
     name_or_path: str,
     config_files: Sequence[str | os.PathLike[str]] = (),
     overrides: Mapping[str, Any] | None = None,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
 ) -> "TrainingRecipe":
     """Return a recipe, changed by YAML files and then by single settings.
 
     Parameters
     ----------
-    name_or_path : `demo`, `small`, `paper`, or a YAML file.
+    name_or_path : `demo`, `small`, `paper`, `strong`, or a YAML file.
     config_files : YAML files of sections with settings; later ones win.
     overrides : settings by dotted name, as `{"optimizer.lr": "1e-4"}`; they win over files.
+    model : name of a model that takes the place of the recipe's, whose preset and options are
+        then left behind.
+    preset : of the model; wins over files.
 
     Raises
     ------
@@ -119,7 +140,20 @@ def read_recipe(
     from ..training.recipe import load_recipe
 
     files = [_settings_of_file(Path(path)) for path in config_files]
-    return load_recipe(name_or_path, *files, overrides)
+    settings: dict[str, Any] = {} if preset is None else {"model.preset": preset}
+    settings |= dict(overrides or {})
+    own = load_recipe(name_or_path).model
+    if model is None or model == own.name:
+        return load_recipe(name_or_path, *files, settings)
+    another = {"model.name": model, "model.preset": None}
+    recipe = load_recipe(name_or_path, another, *files, settings)
+    given = {name for source in (*files, settings) for name in source}
+    options = {
+        name: value
+        for name, value in recipe.model.options.items()
+        if name not in own.options or f"model.{name}" in given
+    }
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, options=options))
 
 
 def _settings_of_file(path: Path) -> dict[str, Any]:

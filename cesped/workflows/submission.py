@@ -57,7 +57,8 @@ def score_submission(
     entries : names of the entries to score; all when empty.
     predictions_dir : folder of star files that are not in the submission, found by their checksum.
     benchmark_dir : folder of entries; see `cesped.data.store.default_benchmark_dir`.
-    record : put each score into the submission, as `rescored/NAME.json`.
+    record : put each score into the submission, as `rescored/NAME.json`, and the errors of its
+        particles beside it.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def _score_entry(
 ) -> EntryScore:
     from ..evaluation.outputs import METRICS_NAME, read_metrics
     from ..io.files import write_bytes_atomic
+    from ..leaderboard.particle_errors import errors_name, write_errors
     from ..leaderboard.plain_text import plain
     from ..leaderboard.rescore import compare_scores
     from ..leaderboard.submission import RESCORED_DIR, inside
@@ -136,8 +138,11 @@ def _score_entry(
         progress=progress,
     )
     if record:
-        content = (outdir / entry.name / METRICS_NAME).read_bytes()
-        write_bytes_atomic(folder / RESCORED_DIR / f"{entry.name}.json", content)
+        score_file, name = outdir / entry.name / METRICS_NAME, f"{RESCORED_DIR}/{entry.name}.json"
+        # a score beside the errors of another one would be refused, one without errors is not
+        (folder / errors_name(name)).unlink(missing_ok=True)
+        write_bytes_atomic(folder / name, score_file.read_bytes())
+        write_errors(score_file, folder / errors_name(name))
     comparison = None if submitted is None else compare_scores(submitted, result)
     return EntryScore(entry.name, result, comparison, outdir / entry.name)
 
@@ -212,7 +217,9 @@ def _described(manifest: "Manifest", run: dict[str, Any], recipe: dict[str, Any]
 
     machine, model = run["machine"], recipe["model"]
     learned = "the other half of each entry"
-    if run["start_from_sha256"] is not None:
+    if "pretraining" in recipe:
+        learned = f"{learned}, after projections of that half's own map"
+    elif run["start_from_sha256"] is not None:
         learned = f"{TO_FILL_IN}: the models began with given weights, then learned on {learned}"
     return replace(
         manifest,
