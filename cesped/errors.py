@@ -33,6 +33,10 @@ class PickleFileError(CespedError, ValueError):
     """A pickle that is damaged, or holds more than plain data; nothing of it was run."""
 
 
+class StructureFileError(CespedError, ValueError):
+    """A file of atoms that cannot be read, or holds none."""
+
+
 class MissingFileError(CespedError, FileNotFoundError):
     """An input file that does not exist."""
 

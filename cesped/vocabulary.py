@@ -109,6 +109,17 @@ class Keep(Choice):
     LAST = "last"
 
 
+class Decoding(Choice):
+    """How one rotation is read off a distribution over a grid."""
+
+    #: the most probable node
+    ARGMAX = "argmax"
+    #: the mean over the most probable node and those that touch it
+    NEIGHBOURS = "neighbours"
+    #: the posterior mean around the rotation with the least expected error
+    MEAN = "mean"
+
+
 class PoseOrigin(Choice):
     """Whose poses a map is made from."""
 

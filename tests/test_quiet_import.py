@@ -9,6 +9,7 @@ import pytest
 
 HEAVY = {
     "e3nn",
+    "gemmi",
     "healpy",
     "jsonargparse",
     "lightning",

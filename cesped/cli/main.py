@@ -11,6 +11,7 @@ import typer
 from ..errors import CespedError
 from . import (
     alignment,
+    campaign,
     comparison,
     convert,
     demo,
@@ -23,6 +24,7 @@ from . import (
     preprocess,
     published,
     scoring,
+    simulation,
     submit,
     weights,
 )
@@ -57,8 +59,10 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *demo.COMMANDS,
     *entries.COMMANDS,
     *download.COMMANDS,
+    *simulation.COMMANDS,
     *preprocess.COMMANDS,
     *learning.COMMANDS,
+    *campaign.COMMANDS,
     *scoring.COMMANDS,
     *comparison.COMMANDS,
     *maps.COMMANDS,
