@@ -5,6 +5,7 @@ Particles are taken as independent; what another training of either method would
 the test.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from cesped.evaluation.angular import PoseErrors
 from cesped.evaluation.matching import match_rows
@@ -36,6 +38,9 @@ _FIGURES = tuple(figure for figure in POSE_FIGURES if figure.metric in COMPARED)
 #: Signs that are drawn at most and at least, and numbers that are held at a time.
 _MOST_FLIPS, _FEWEST_FLIPS, _DRAWN, _HELD = 9999, 999, 2 * 10**8, 1 << 22
 _ROUNDING = 1e-9
+#: From here on p values of means need no drawing.
+_NORMAL_FROM = 20_000
+_FLIPS_PER_LEVEL = 5
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def compare_errors(
     confidence = first["truth_confidence"].to_numpy(np.float64)
     halves = first["half"].to_numpy()
     generator = np.random.default_rng(chosen.seed)
-    n_flips = int(np.clip(_DRAWN // len(first), _FEWEST_FLIPS, _MOST_FLIPS))
+    n_flips = _flips_for(len(first))
     defined = [
         figure
         for figure in _FIGURES
@@ -209,6 +214,35 @@ def sign_flip_p_values(
         signs = 2.0 * generator.integers(0, 2, shape, dtype=np.int8) - 1.0
         at_least += (np.abs(signs @ differences) >= allowed).sum(axis=0)
     return [float(count) for count in (1 + at_least) / (1 + n_flips)]
+
+
+def paired_p_value(
+    differences: FloatArray, generator: np.random.Generator, level: float = 0.05
+) -> float:
+    """Return the p value of the mean of paired `differences` `(P,)` being 0.
+
+    Parameters
+    ----------
+    differences : of the same particles
+    generator : of the random exchanges
+    level : that the p value will be held against; the smaller it is, the more exchanges
+
+    Notes
+    -----
+    Of very many particles the exchanged sums are normal, of variance `sum d^2`, by the central
+    limit theorem: nothing is drawn for them.
+    """
+    n_particles = len(differences)
+    if n_particles > _NORMAL_FROM:
+        spread = float(np.sqrt(np.square(differences).sum()))
+        z = abs(float(differences.sum())) / spread if spread > 0 else 0.0
+        return float(2 * stats.norm.sf(z))
+    n_flips = max(_flips_for(n_particles), math.ceil(_FLIPS_PER_LEVEL / level))
+    return sign_flip_p_values(differences[:, None], n_flips, generator)[0]
+
+
+def _flips_for(n_particles: int) -> int:
+    return int(np.clip(_DRAWN // n_particles, _FEWEST_FLIPS, _MOST_FLIPS))
 
 
 def exchange_p_value(

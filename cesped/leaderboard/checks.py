@@ -19,6 +19,7 @@ from ..evaluation.results import METRIC_VERSION, EvaluationResult
 from ..evaluation.stamps import sha256_of_file
 from ..geometry.symmetry import point_group
 from ..vocabulary import Severity, Track
+from .contradictions import complaints_about_result, errors_beside
 from .leaks import sign_in_ids, signs_in_half_maps, signs_in_poses, signs_in_provenance
 from .manifest import TO_FILL_IN, EntrySubmission, Manifest, read_manifest
 from .plain_text import plain, safe_link
@@ -316,6 +317,7 @@ class _Check:
             return None
         for complaint in complaints_about_result(result, manifest, entry):
             self._note(Severity.FAULT, entry.name, f"{name} {complaint}")
+        self._try(entry.name, lambda: errors_beside(self.folder, name, result))
         if result.stamps["metric_version"] != METRIC_VERSION:
             what = (
                 f"{name} has figures of metric version {result.stamps['metric_version']}, this "
@@ -327,22 +329,3 @@ class _Check:
             what = f"{name} was made from other particles than those of the entry here"
             self._note(Severity.FAULT, entry.name, what)
         return result
-
-
-def complaints_about_result(
-    result: EvaluationResult, manifest: Manifest, entry: EntrySubmission
-) -> list[str]:
-    """Return how a score contradicts the manifest that it is submitted with."""
-    found = []
-    names = {result.target, str(result.stamps["entry"]), *(row.entry for row in result.rows)}
-    if names != {entry.name}:
-        others = ", ".join(sorted(names - {entry.name}))
-        found.append(f"is a score of another entry: {others}")
-    if result.prediction_type != manifest.prediction_type:
-        found.append(
-            f"is a score of {result.prediction_type}, the manifest says {manifest.prediction_type}"
-        )
-    stamped = tuple(file["checksum"] for file in result.stamps["prediction_files"])
-    if stamped != entry.checksums:
-        found.append("is a score of other predictions: their checksums differ")
-    return found

@@ -25,9 +25,9 @@ The docs tell [how to submit](../docs/leaderboard.md) and [what a figure means](
 
 Ranks are by wMAnE, the paper's own criterion, and only among rows that were scored alike: same
 metric version, particles, mask, symmetry, prediction type and use of confidence. Rows of the same
-group letter cannot be told apart by their 95 % intervals. GT is the map from the known poses, V
-the one from the predicted ones; figures are masked where the entry has a mask. Simulated images
-are marked: a low error there says little about a microscope.
+group letter cannot be told apart; below each table stands by which test. GT is the map from the
+known poses, V the one from the predicted ones; figures are masked where the entry has a mask.
+Simulated images are marked: a low error there says little about a microscope.
 """
 
 
@@ -107,7 +107,7 @@ def _table(section: Section, columns: list[Column]) -> list[str]:
         cells += [ranked.group or "–"] if has_groups else []
         cells += [_method(row), _status(row), *(_cell(column, ranked) for column in columns)]
         lines.append(_line(cells))
-    return lines
+    return [*lines, "", f"{section.group_basis}."] if has_groups else lines
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from ..data.registry import embedded_names, published_entries
 from ..vocabulary import ScoreStatus, Track
-from .rows import BoardRow, Figure
+from .particle_errors import FIGURE
+from .rows import BoardRow
+from .significance import significance_groups
 
 #: What ranks are by; the paper's own criterion for choosing between models.
-RANKED_BY = "weighted_mean_angular_error_deg"
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+RANKED_BY = FIGURE
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RankedRow:
     ----------
     row : of the board
     rank : from 1; None for rows that are not ranked
-    group : letter of the rows that cannot be told apart from their first; None without intervals
+    group : letter of the rows that cannot be told apart from their first; None if unknown
     """
 
     row: BoardRow
@@ -38,11 +39,13 @@ class Section:
     title : what they have in common
     reason : why they stand apart from the sections before; empty for the first
     rows : best first; published figures are in the paper's order and have no rank
+    group_basis : how the groups were found; empty without groups
     """
 
     title: str
     reason: str
     rows: tuple[RankedRow, ...]
+    group_basis: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ def _sections(rows: list[BoardRow]) -> tuple[Section, ...]:
                 "not ranked with the published figures, which were made by another program from "
                 "files that are not public"
             )
-        sections.append(Section(_title(dict(key)), reason, _ranked(by_conditions[key])))
+        ranked, basis = _ranked(by_conditions[key])
+        sections.append(Section(_title(dict(key)), reason, ranked, basis))
     return tuple(sections)
 
 
@@ -176,8 +180,11 @@ def _difference(first: Mapping[str, str], other: Mapping[str, str]) -> str:
     return "not ranked with the rows above: " + ", ".join(differing)
 
 
-def _ranked(rows: list[BoardRow]) -> tuple[RankedRow, ...]:
-    """Return rows in order, best first; equal figures share a rank, NaN has none and comes last."""
+def _ranked(rows: list[BoardRow]) -> tuple[tuple[RankedRow, ...], str]:
+    """Return rows in order, best first, and how their groups were found.
+
+    Equal figures share a rank; NaN has none and comes last.
+    """
     ordered = sorted(
         rows,
         key=lambda row: (
@@ -188,33 +195,9 @@ def _ranked(rows: list[BoardRow]) -> tuple[RankedRow, ...]:
         ),
     )
     values = [row.value(RANKED_BY) for row in ordered]
-    groups = significance_groups([row.figures.get(RANKED_BY) for row in ordered])
-    return tuple(
+    groups = significance_groups(ordered)
+    ranked = tuple(
         RankedRow(row, None if math.isnan(value) else 1 + values.index(value), group)
-        for row, value, group in zip(ordered, values, groups, strict=True)
+        for row, value, group in zip(ordered, values, groups.letters, strict=True)
     )
-
-
-def significance_groups(figures: list[Figure | None]) -> list[str | None]:
-    """Return a letter for each of several figures, best first.
-
-    A figure has the letter of the group before it if its interval overlaps that of the group's
-    first figure, else it begins the next group. Rows of one letter cannot be told apart; intervals
-    that do not overlap differ at a level well under 5 %. All None where one lacks an interval, or
-    there is only one.
-
-    Examples
-    --------
-    >>> significance_groups([Figure(5, (4, 6)), Figure(5.5, (5, 7)), Figure(9, (8, 10))])
-    ['a', 'a', 'b']
-    """
-    intervals = [figure.interval for figure in figures if figure and figure.interval]
-    if len(intervals) < max(len(figures), 2):
-        return [None] * len(figures)
-    letters: list[str | None] = []
-    leader, group = intervals[0], 0
-    for low, high in intervals:
-        if low > leader[1]:
-            leader, group = (low, high), group + 1
-        letters.append(_LETTERS[min(group, len(_LETTERS) - 1)])
-    return letters
+    return ranked, groups.basis

@@ -14,8 +14,9 @@ from ..evaluation.outputs import read_metrics
 from ..evaluation.results import EvaluationResult
 from ..physics.fsc import FscCurve
 from ..vocabulary import PoseOrigin, PredictionType, ScoreStatus, Track
-from .checks import complaints_about_result
+from .contradictions import complaints_about_result, errors_beside
 from .manifest import MANIFEST_NAME, EntrySubmission, Manifest, read_manifest
+from .particle_errors import ParticleErrors
 from .plain_text import LONGEST_NAME, plain
 from .submission import RESCORED_DIR, inside
 
@@ -58,6 +59,7 @@ class BoardRow:
     n_particles : of both halves together
     score_path : the score, relative to the folder of results
     curves : FSC curves by name
+    errors : of its particles, where they were submitted or found here
     """
 
     method: str
@@ -77,6 +79,7 @@ class BoardRow:
     n_particles: int | None = None
     score_path: str | None = None
     curves: Mapping[str, FscCurve] = field(default_factory=dict)
+    errors: ParticleErrors | None = field(default=None, repr=False)
 
     def value(self, metric: str) -> float:
         """Return a figure; NaN if the row does not have it."""
@@ -221,6 +224,7 @@ def _row_of(folder: Path, manifest: Manifest, entry: EntrySubmission) -> BoardRo
         n_particles=sum(stamps["particles"]) if "particles" in stamps else None,
         score_path=f"{folder.name}/{name}",
         curves=result.fsc_curves,
+        errors=errors_beside(folder, name, result),
     )
 
 

@@ -167,7 +167,9 @@ def _section_html(
     heads += [("method", False), ("score", False), *((column.label, True) for column in columns)]
     rows = [_row_html(ranked, columns, has_groups, reports) for ranked in section.rows]
     reason = f'<p class="reason">{for_html(section.reason)}.</p>' if section.reason else ""
-    return f"<h4>{for_html(section.title)}</h4>{reason}{_table_html(heads, rows)}{_charts(section)}"
+    basis = f'<p class="about">{for_html(section.group_basis)}.</p>' if has_groups else ""
+    title = f"<h4>{for_html(section.title)}</h4>{reason}"
+    return f"{title}{_table_html(heads, rows)}{basis}{_charts(section)}"
 
 
 def _table_html(heads: list[tuple[str, bool]], rows: list[str]) -> str:
@@ -295,8 +297,8 @@ def _glossary(boards: list[EntryBoard]) -> str:
         for label, meaning in columns.items()
     )
     rest = (
-        "<dt>group</dt><dd>Rows of one letter cannot be told apart: their 95 % intervals of wMAnE "
-        "overlap that of the first of them.</dd><dt>score</dt><dd>Who computed the figures: the "
+        "<dt>group</dt><dd>Rows of one letter cannot be told apart from the first of them; below "
+        "each table stands by which test.</dd><dt>score</dt><dd>Who computed the figures: the "
         "paper, the authors of the submission, or this package from the predictions.</dd>"
     )
     return f"<section><h3>What the columns mean</h3><dl>{terms}{rest}</dl></section>"

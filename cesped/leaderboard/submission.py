@@ -28,6 +28,7 @@ from .manifest import (
     read_manifest,
     write_manifest,
 )
+from .particle_errors import errors_name, write_errors
 from .plain_text import plain
 
 PREDICTIONS_DIR, RESULTS_DIR, RESCORED_DIR = "predictions", "results", "rescored"
@@ -160,7 +161,7 @@ def add_predictions(
     manifest : what it says of itself, without this entry
     entry : what is known of the predictions; files and checksums are filled in here
     stars : predictions of half 0 and of half 1, copied as they are
-    result : their metrics.json
+    result : their metrics.json; the errors of particles beside it are copied too
     replace_entry : allow to replace an entry that the submission has already
     copy_stars : False to name the star files by their checksums alone
 
@@ -191,6 +192,7 @@ def add_predictions(
         read_metrics(result)
         result_name = f"{RESULTS_DIR}/{name}.json"
         _copy(Path(result), target / result_name)
+        write_errors(result, target / errors_name(result_name))
     predictions = files if copy_stars else None
     full = replace(entry, predictions=predictions, checksums=sums, result=result_name)
     return write_manifest(target, manifest.with_entry(full))

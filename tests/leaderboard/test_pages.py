@@ -10,6 +10,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from browsing import BROWSER, PATIENCE_S, SPY, browser, served
 
@@ -42,7 +43,8 @@ def results(made_submission, tmp_path_factory):
     (folder / "LONELY.json").write_text("{}")
     (folder / "link").symlink_to(folder / "turner")
     (folder / "better" / "rescored").mkdir()
-    shutil.move(folder / "better" / "results" / "FAKE.json", folder / "better" / "rescored")
+    for name in ("FAKE.json", "FAKE.errors.csv"):
+        shutil.move(folder / "better" / "results" / name, folder / "better" / "rescored")
     return folder
 
 
@@ -55,6 +57,10 @@ def change_score(folder, factor, version):
             value = row["value"] = factor * row["value"]
             row["interval"] = [value - 0.1, value + 0.1]
     path.write_text(json.dumps(document))
+    errors = path.with_name("FAKE.errors.csv")
+    table = pd.read_csv(errors)
+    table["angular_error_deg"] *= factor
+    table.to_csv(errors, index=False)
 
 
 def rename(folder, name):

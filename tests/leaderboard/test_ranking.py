@@ -2,42 +2,13 @@
 
 import math
 import statistics
-from dataclasses import replace
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from board_rows import row
 
-from cesped.leaderboard.ranking import RANKED_BY, make_boards, significance_groups
-from cesped.leaderboard.rows import BoardRow, Figure, published_facts, published_rows
-from cesped.vocabulary import PredictionType, ScoreStatus, Track
-
-CONDITIONS = {
-    "metric version": "1",
-    "prediction type": "SO3",
-    "particles": "sha256:a and sha256:b",
-    "mask": "sha256:c",
-    "symmetry": "C1",
-    "weights": "predicted confidence",
-}
-
-
-def row(method, value, interval=None, **changes):
-    conditions = {**CONDITIONS, **changes.pop("conditions", {})}
-    return replace(
-        BoardRow(
-            method=method,
-            submission=method,
-            track=Track.SUPERVISED,
-            entry="DEMO",
-            prediction_type=PredictionType.SO3,
-            status=ScoreStatus.SUBMITTED,
-            conditions=conditions,
-            figures={RANKED_BY: Figure(value, interval)},
-        ),
-        **changes,
-    )
+from cesped.leaderboard.ranking import RANKED_BY, make_boards
+from cesped.leaderboard.rows import published_facts, published_rows
+from cesped.vocabulary import ScoreStatus, Track
 
 
 def places(board):
@@ -148,26 +119,3 @@ def test_the_means_of_table_i_are_over_eight_entries(metric, decimals):
             abs(statistics.stdev(seven) - table[metric]["std"]),
         )
         assert max(off) > half_a_digit
-
-
-def test_groups_begin_where_intervals_no_longer_meet():
-    figures = [Figure(1, (0.5, 1.5)), Figure(1.4, (1.0, 1.8)), Figure(1.7, (1.6, 1.8))]
-    assert significance_groups(figures) == ["a", "a", "b"]
-    assert significance_groups(figures[:1]) == [None]
-    assert significance_groups([*figures, Figure(3)]) == [None] * 4
-    assert significance_groups([*figures, None]) == [None] * 4
-    assert significance_groups([]) == []
-
-
-@given(st.lists(st.floats(0, 180), min_size=2, max_size=40))
-def test_groups_are_letters_in_order(values):
-    values = sorted(values)
-    letters = significance_groups([Figure(v, (v - 1, v + 1)) for v in values])
-    assert letters == sorted(letters)
-    for (first, one), (second, other) in zip(
-        zip(values, letters, strict=True), zip(values[1:], letters[1:], strict=True), strict=False
-    ):
-        if one != other:
-            assert second - 1 > values[letters.index(one)] + 1
-        assert first <= second
-    assert np.all([letter is not None for letter in letters])

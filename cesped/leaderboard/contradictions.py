@@ -1,0 +1,49 @@
+"""Where the files of a submission contradict each other."""
+
+from pathlib import Path
+
+from ..errors import MissingFileError
+from ..evaluation.results import EvaluationResult
+from .manifest import EntrySubmission, Manifest
+from .particle_errors import ParticleErrors, errors_name, read_errors
+from .submission import inside
+
+
+def complaints_about_result(
+    result: EvaluationResult, manifest: Manifest, entry: EntrySubmission
+) -> list[str]:
+    """Return how a score contradicts the manifest that it is submitted with."""
+    found = []
+    names = {result.target, str(result.stamps["entry"]), *(row.entry for row in result.rows)}
+    if names != {entry.name}:
+        others = ", ".join(sorted(names - {entry.name}))
+        found.append(f"is a score of another entry: {others}")
+    if result.prediction_type != manifest.prediction_type:
+        found.append(
+            f"is a score of {result.prediction_type}, the manifest says {manifest.prediction_type}"
+        )
+    stamped = tuple(file["checksum"] for file in result.stamps["prediction_files"])
+    if stamped != entry.checksums:
+        found.append("is a score of other predictions: their checksums differ")
+    return found
+
+
+def errors_beside(folder: Path, score_name: str, result: EvaluationResult) -> ParticleErrors | None:
+    """Return the errors of single particles that lie beside a score; None if there are none.
+
+    Parameters
+    ----------
+    folder : of the submission
+    score_name : of the score in it
+    result : the score
+
+    Raises
+    ------
+    SubmissionError
+        If they are not those of the score, or no plain file of the submission.
+    """
+    try:
+        path = inside(folder, errors_name(score_name))
+    except MissingFileError:
+        return None
+    return read_errors(path, result)
