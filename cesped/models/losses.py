@@ -1,4 +1,8 @@
-"""Cross-entropy between a distribution over an SO(3) grid and symmetric, uncertain labels."""
+"""Cross-entropy between a distribution over an SO(3) grid and symmetric, uncertain labels.
+
+`weighted_cross_entropy` is the definition, for models that have the logits of all nodes in memory;
+Image2Sphere reaches the same figure without them.
+"""
 
 import torch
 
@@ -26,4 +30,9 @@ def weighted_cross_entropy(
         wanted = logits.gather(1, target).mean(dim=1)
     if label_smoothing:
         wanted = (1.0 - label_smoothing) * wanted + label_smoothing * logits.mean(dim=1)
-    return (confidence * (normaliser - wanted)).mean()
+    return confidence_weighted(normaliser - wanted, confidence)
+
+
+def confidence_weighted(losses: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
+    """Return the mean over the batch of confidence times loss, both `(B,)`: paper, Eq. 11."""
+    return (confidence * losses).mean()

@@ -1,10 +1,26 @@
 """What every pose model returns."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from ..errors import GeometryError
+
+
+class RotationDistribution(Protocol):
+    """What a model believes about the poses of a batch of `B` images."""
+
+    def __len__(self) -> int: ...
+
+    def log_prob(self, rotations: torch.Tensor) -> torch.Tensor:
+        """Return `(B,)` or `(B, K)` values at `(B, 3, 3)` or `(B, K, 3, 3)` rotations."""
+
+    def top_k(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the most probable rotations `(B, k, 3, 3)` and their probabilities `(B, k)`."""
+
+    def probabilities(self) -> torch.Tensor:
+        """Return the probabilities `(B, N)` of the nodes of its grid."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +36,8 @@ class PosePrediction:
     shifts_angst : `(B, 2)` float tensor, optional
         Origins x, y [Angstrom]: what must be added to bring the particle to the centre.
         `None` for a model that predicts orientations only.
+    distribution : `RotationDistribution`, optional
+        What the rotations were read off, of a model that was asked for it.
 
     Raises
     ------
@@ -30,6 +48,7 @@ class PosePrediction:
     rotations: torch.Tensor
     confidence: torch.Tensor
     shifts_angst: torch.Tensor | None = None
+    distribution: RotationDistribution | None = None
 
     def __post_init__(self) -> None:
         batch = self.rotations.shape[0]

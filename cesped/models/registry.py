@@ -49,6 +49,12 @@ class PoseModel(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     #: The name under which the class was registered.
     registered_name: ClassVar[str] = ""
+    #: Whether `loss` takes the keyword `shifts_angst`, the true origins `(B, 2)` [Angstrom]. Ask
+    #: the model, not its class: some learn shifts if told so.
+    learns_shifts: bool = False
+    #: Pixel size of the images that the model is given [Angstrom], set before training; only what
+    #: predicts shifts needs it.
+    pixel_size_angst: float | None = None
 
     def __init__(self, symmetry: str, **options: Any) -> None:
         super().__init__()

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from dense_so3 import spread_labels
 
 from cesped.errors import GeometryError
 from cesped.geometry.grids import So3Grid
 from cesped.geometry.rotations import geodesic_distance_deg, random_rotations
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 from cesped.models.image2sphere.decoding import PoseDecoder
-from cesped.models.image2sphere.labels import nearest_nodes, spread_labels
+from cesped.models.image2sphere.grid_nodes import GridNodes
+from cesped.models.image2sphere.labels import nearest_nodes
 from cesped.models.losses import weighted_cross_entropy
 from cesped.models.prediction import PosePrediction
 
@@ -17,8 +19,13 @@ GRID = So3Grid(2)
 NODES = torch.from_numpy(GRID.rotations()).float()
 
 
-def decoder(name="C1"):
-    return PoseDecoder(NODES, point_group(name), 1.5 * GRID.inplane_step_deg)
+def decode(probabilities, name="C1", candidates=128):
+    """Decode `(B, N)` probabilities of all nodes."""
+    nodes = GridNodes(GRID, point_group(name))
+    inside = torch.nonzero(nodes.domain.flatten()).flatten()
+    weights, places = probabilities[:, inside].topk(min(candidates, len(inside)))
+    decoder = PoseDecoder(nodes, 1.5 * GRID.inplane_step_deg)
+    return decoder.around_the_best(weights, nodes.rotations(inside[places]))
 
 
 @pytest.mark.parametrize("name", ["C1", "D2", "O"])
@@ -27,7 +34,7 @@ def test_spread_labels_decode_below_the_grid_spacing(name):
     group = point_group(name)
     labels = spread_labels(torch.from_numpy(truth).float(), group, NODES, 8.0)
     torch.testing.assert_close(labels.sum(dim=1), torch.ones(40))
-    rotations, confidence = decoder(name)(torch.log(labels + 1e-12))
+    rotations, confidence = decode(labels, name)
     error_deg = symmetric_distance_deg(truth, rotations.double().numpy(), group)
     assert error_deg.mean() < 2.0  # nodes are 15 degrees apart
     assert error_deg.max() < 5.0
@@ -53,7 +60,7 @@ def test_decision_prefers_the_heavier_neighbourhood_to_the_higher_peak():
     probabilities = torch.full((1, GRID.size), 1e-6)
     probabilities[0, near] = 0.6 / len(near)
     probabilities[0, lone] = 0.3
-    rotations, confidence = decoder()(torch.log(probabilities))
+    rotations, confidence = decode(probabilities / probabilities.sum())
     error_deg = geodesic_distance_deg(rotations.double().numpy(), GRID.rotations()[[centre]])
     assert error_deg[0] < 5.0
     assert confidence[0] == pytest.approx(0.6, abs=0.05)
@@ -62,12 +69,11 @@ def test_decision_prefers_the_heavier_neighbourhood_to_the_higher_peak():
 def test_decoding_is_the_same_for_equal_poses():
     group = point_group("D2")
     truth = random_rotations(5, np.random.default_rng(2))
-    decode = decoder("D2")
     labels = [
         spread_labels(torch.from_numpy(g @ truth).float(), group, NODES, 8.0)
         for g in group.operators
     ]
-    first, *others = (decode(torch.log(label + 1e-12))[0].double().numpy() for label in labels)
+    first, *others = (decode(label, "D2")[0].double().numpy() for label in labels)
     for other in others:
         assert symmetric_distance_deg(first, other, group).max() < 1e-2
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from dense_so3 import dense_values
 from e3nn import o3
 
 from cesped.geometry.euler import rotation_to_euler
@@ -27,16 +28,6 @@ from cesped.models.image2sphere.harmonics import (
 def signals(l_max, count, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(so3_size(l_max), count, generator=generator)
-
-
-def dense_values(coefficients, l_max, alpha, beta, gamma):
-    """Values of signals at Euler angles [radians], by e3nn's Wigner matrices alone."""
-    total = 0.0
-    for degree, part in enumerate(so3_slices(l_max)):
-        matrices = o3.wigner_D(degree, alpha, beta, gamma)
-        block = coefficients[part].double().view(2 * degree + 1, 2 * degree + 1, -1)
-        total = total + (2 * degree + 1) ** 0.5 * torch.einsum("...mn,mnf->...f", matrices, block)
-    return total
 
 
 def euler_grid(transform_values, l_max):

@@ -1,10 +1,13 @@
-"""The input channels of the paper: the image, and the image smoothed with two Gaussians."""
+"""Input channels: the image, and the image smoothed with Gaussians (two of them in the paper)."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from ...errors import OptionError
 
 #: Standard deviations [px] of the two Gaussians (CESPED paper, appendix B).
 SIGMAS_PX = (1.0, 2.0)
@@ -14,12 +17,24 @@ _REACH = 4.0
 
 
 class SmoothedChannels(nn.Module):
-    """From `(B, 1, n, n)` images to `(B, 3, n, n)`: the image and two smoothed copies."""
+    """From `(B, 1, n, n)` images to `(B, channels, n, n)`: the image and smoothed copies of it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    sigmas_px : standard deviation of each Gaussian [px]
+
+    Raises
+    ------
+    OptionError
+        If one is not above 0.
+    """
+
+    def __init__(self, sigmas_px: Sequence[float] = SIGMAS_PX) -> None:
         super().__init__()
-        self.n_channels = 1 + len(SIGMAS_PX)
-        for number, sigma_px in enumerate(SIGMAS_PX):
+        if any(not sigma_px > 0 for sigma_px in sigmas_px):
+            raise OptionError(f"sigmas_px {list(sigmas_px)!r}: each must be above 0")
+        self.n_channels = 1 + len(sigmas_px)
+        for number, sigma_px in enumerate(sigmas_px):
             reach = int(_REACH * sigma_px)
             steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
             kernel = torch.exp(-(steps**2) / (2 * sigma_px**2))
@@ -27,9 +42,9 @@ class SmoothedChannels(nn.Module):
             self.register_buffer(f"kernel_{number}", kernel, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the channels, in the order of `SIGMAS_PX` after the image itself."""
+        """Return the channels, in the order of the Gaussians after the image itself."""
         channels = [images]
-        for number in range(len(SIGMAS_PX)):
+        for number in range(self.n_channels - 1):
             kernel = cast(torch.Tensor, getattr(self, f"kernel_{number}")).to(images.dtype)
             reach = len(kernel) // 2
             padded = functional.pad(images, (reach, reach, reach, reach), mode="replicate")

@@ -27,12 +27,19 @@ class SphereProjector(nn.Module):
     sampled_share : share of the points used for one batch in training; evaluation uses all of
         them, so that a prediction does not depend on chance
     coverage : radius of the sphere in halves of the map
+    rectify : take max(0, f) of the features at the points, as Klee et al. do
     """
 
     def __init__(
-        self, l_max: int, order: int, sampled_share: float = 0.5, coverage: float = 0.9
+        self,
+        l_max: int,
+        order: int,
+        sampled_share: float = 0.5,
+        coverage: float = 0.9,
+        rectify: bool = False,
     ) -> None:
         super().__init__()
+        self.rectify = rectify
         points = pixel_directions(order)
         points = points[points[:, 2] > 1e-9]
         self.points: FloatArray = points
@@ -61,8 +68,11 @@ class SphereProjector(nn.Module):
             drawn = drawn.to(features.device)
             harmonics = harmonics[drawn] * (len(harmonics) / self.n_sampled)
             weights = weights[drawn]
-        operator = (weights.T @ harmonics).to(features.dtype)
-        return features.reshape(batch, channels, -1) @ operator
+        flat = features.reshape(batch, channels, -1)
+        if self.rectify:
+            at_points = torch.relu(flat @ weights.T.to(features.dtype))
+            return at_points @ harmonics.to(features.dtype)
+        return flat @ (weights.T @ harmonics).to(features.dtype)
 
     def _bilinear(self, size: int, device: torch.device) -> torch.Tensor:
         """Return the interpolation weights `(points, size * size)`, kept for the next batch."""

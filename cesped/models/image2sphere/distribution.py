@@ -1,0 +1,194 @@
+"""`PoseDistribution`: what a model believes about the poses of a batch, as harmonics."""
+
+import dataclasses
+from functools import lru_cache
+
+import torch
+
+from ...errors import OptionError
+from ...geometry.grids import So3Grid
+from ...geometry.symmetry import PointGroup
+from ...vocabulary import Decoding
+from .decoding import PoseDecoder
+from .grid_logits import GridLogits
+from .grid_nodes import GridNodes
+from .series import RotationSeries
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseSpace:
+    """The grid that probabilities refer to, with the tables that evaluate signals on it.
+
+    Parameters
+    ----------
+    logits : evaluates signals at nodes
+    nodes : their rotations, and the fundamental domain
+    series : evaluates signals at any rotation
+    group : the particle's symmetry
+    """
+
+    logits: GridLogits
+    nodes: GridNodes
+    series: RotationSeries
+    group: PointGroup
+
+    @classmethod
+    def of_order(cls, order: int, l_max: int, symmetry: PointGroup) -> "PoseSpace":
+        """Make the tables of a grid."""
+        grid = So3Grid(order)
+        return cls(
+            GridLogits(l_max, grid), GridNodes(grid, symmetry), RotationSeries(l_max), symmetry
+        )
+
+    def to(self, device: torch.device) -> "PoseSpace":
+        """Return the same on another device; this one is left where it is."""
+        if self.nodes.frames.device == device:
+            return self
+        moved = PoseSpace.of_order(self.logits.grid.order, self.logits.l_max, self.group)
+        for module in (moved.logits, moved.nodes, moved.series):
+            module.to(device)
+        return moved
+
+
+@lru_cache(maxsize=2)
+def _space(order: int, l_max: int, symmetry: PointGroup, device: torch.device) -> PoseSpace:
+    return PoseSpace.of_order(order, l_max, symmetry).to(device)
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseDistribution:
+    """Distributions over rotations, one for each image of a batch.
+
+    The logarithm of a probability is a sum of a few hundred harmonics, so that it can be asked for
+    at any rotation and on a grid of any order. Probabilities are those of the nodes of the grid:
+    they sum to one, over all poses, equal ones counted each.
+
+    Parameters
+    ----------
+    harmonics : `(coefficients, B)` float32 tensor, in the order of `harmonics.so3_index`
+    space : the grid and its tables
+    radius_deg : neighbourhood that decoding averages over [degrees]; None: 1.5 steps of the grid
+    """
+
+    harmonics: torch.Tensor
+    space: PoseSpace
+    radius_deg: float | None = None
+
+    def __len__(self) -> int:
+        return self.harmonics.shape[1]
+
+    def __getitem__(self, rows: slice) -> "PoseDistribution":
+        """Return the distributions of some of the images."""
+        if not isinstance(rows, slice):
+            raise TypeError(f"a distribution is cut by a slice such as [0:1], found {rows!r}")
+        return dataclasses.replace(self, harmonics=self.harmonics[:, rows])
+
+    @property
+    def grid(self) -> So3Grid:
+        """The grid whose nodes the probabilities are of."""
+        return self.space.logits.grid
+
+    def at_order(self, order: int) -> "PoseDistribution":
+        """Return the same distributions on the grid of another HEALPix order.
+
+        Raises
+        ------
+        OptionError
+            If there is no such order.
+        """
+        logits = self.space.logits
+        space = _space(order, logits.l_max, self.space.group, self.harmonics.device)
+        return dataclasses.replace(self, space=space)
+
+    def to(self, device: torch.device | str) -> "PoseDistribution":
+        """Return the same distributions on another device."""
+        harmonics = self.harmonics.to(device)
+        logits = self.space.logits
+        space = (
+            self.space
+            if harmonics.device == self.harmonics.device
+            else _space(logits.grid.order, logits.l_max, self.space.group, harmonics.device)
+        )
+        return dataclasses.replace(self, harmonics=harmonics, space=space)
+
+    @torch.no_grad()
+    def probabilities(self) -> torch.Tensor:
+        """Return the probabilities `(B, N)` of all nodes: 1.2 MB an image at order 4."""
+        return torch.softmax(self.space.logits(self.harmonics).flatten(1), dim=1)
+
+    @torch.no_grad()
+    def log_prob(self, rotations: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the probability of a cell of the grid around rotations.
+
+        Parameters
+        ----------
+        rotations : `(B, 3, 3)`, one for each image, or `(B, K, 3, 3)`; on no grid
+
+        Returns
+        -------
+        `(B,)` or `(B, K)`; the density relative to the uniform one is the exponential of it times
+        the number of nodes
+        """
+        single = rotations.dim() == 3
+        asked = (rotations[:, None] if single else rotations).to(self.harmonics)
+        values: torch.Tensor = self.space.series(self.harmonics, asked)
+        values = values - self.space.logits.log_normaliser(self.harmonics)[:, None]
+        return values[:, 0] if single else values
+
+    @torch.no_grad()
+    def top_k(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the `k` most probable rotations `(B, k, 3, 3)` and their probabilities `(B, k)`.
+
+        Of poses that symmetry makes equal one is named, the one that turns least, and its
+        probability is that of all of them together.
+        """
+        logits, nodes, normaliser = self._best(k)
+        weights = torch.exp(logits - normaliser[:, None]) * self.space.nodes.order
+        return self.space.nodes.rotations(nodes), weights
+
+    @torch.no_grad()
+    def decode(
+        self, decoding: Decoding | str = Decoding.MEAN, candidates: int = 128
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return one rotation for each image, `(B, 3, 3)`, and its confidence `(B,)`.
+
+        Parameters
+        ----------
+        decoding : `argmax`, the most probable node; `neighbours`, the mean over it and those that
+            touch it; `mean`, the posterior mean within `radius_deg` of the rotation with the least
+            expected error
+        candidates : the most probable nodes, which `mean` compares
+
+        Notes
+        -----
+        The confidence is the probability of what was averaged over, of all equal poses together.
+        """
+        decoding = Decoding.parse(decoding)
+        decoder = PoseDecoder(self.space.nodes, self._radius_deg)
+        if decoding is Decoding.MEAN:
+            logits, nodes, normaliser = self._best(candidates)
+            weights = torch.exp(logits - normaliser[:, None])
+            return decoder.around_the_best(weights, self.space.nodes.rotations(nodes))
+        logits, nodes, normaliser = self._best(1)
+        order = self.space.nodes.order
+        if decoding is Decoding.ARGMAX:
+            confidence = torch.exp(logits[:, 0] - normaliser) * order
+            return self.space.nodes.rotations(nodes[:, 0]), confidence.clamp(0.0, 1.0)
+        around = torch.from_numpy(self.grid.neighbours(nodes[:, 0].cpu().numpy()))
+        around = around.to(nodes.device)
+        there = around >= 0
+        around = around.clamp(min=0)
+        weights = self.space.logits.at_nodes(self.harmonics, around) - normaliser[:, None]
+        weights = torch.exp(weights) * there
+        rotations = self.space.nodes.rotations(around)
+        mean = decoder.mean(weights, rotations, rotations[:, 1])
+        return mean, (weights.sum(dim=1) * order).clamp(0.0, 1.0)
+
+    @property
+    def _radius_deg(self) -> float:
+        return self.radius_deg or 1.5 * self.grid.inplane_step_deg
+
+    def _best(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if count < 1:
+            raise OptionError(f"{count} most probable rotations: ask for at least one")
+        return self.space.logits.best(self.harmonics, count, self.space.nodes.domain)
