@@ -47,7 +47,8 @@ class SlabPool:
                 return slab
         if len(self._slabs) == MOST_SLABS:
             del self._slabs[0]  # too small, or still somebody's, who keeps it alive
-        slab = torch.zeros(size, dtype=torch.uint8).share_memory_()
+        slab = torch.zeros(size, dtype=torch.uint8)
+        slab.share_memory_()  # type: ignore[no-untyped-call]
         self._slabs.append(slab)
         return slab
 
