@@ -113,7 +113,8 @@ def poses_of(
     Raises
     ------
     MetadataError
-        If angles are missing, or a confidence is negative.
+        If angles are missing, there is one origin column without the other, or a confidence is
+        negative.
     """
     missing = [name for name in ANGLES if name not in columns.particles]
     if missing:
@@ -124,12 +125,23 @@ def poses_of(
             "the particles first, or give the star file of a refinement"
         )
     angles = np.stack([columns.numbers(name) for name in ANGLES], axis=-1)
+    _check_origins_are_pairs(columns)
     if any(name in columns.particles for name in ORIGINS_ANGST):
         origins = np.stack([columns.numbers(name, 0.0) for name in ORIGINS_ANGST], axis=-1)
     else:  # RELION 3.0; no origins at all means centred
         origins = np.stack([columns.numbers(name, 0.0) for name in ORIGINS_PX], axis=-1)
         origins = origins * pixel_size[:, None]
     return Poses(euler_to_rotation(angles), origins, _confidence(columns, confidence))
+
+
+def _check_origins_are_pairs(columns: StarColumns) -> None:
+    for pair in (ORIGINS_ANGST, ORIGINS_PX):
+        missing = [name for name in pair if name not in columns.particles]
+        if len(missing) == 1:
+            raise MetadataError(
+                f"{columns.source} has {' or '.join(set(pair) - set(missing))} without "
+                f"{missing[0]}; give both origins, in angstrom or in pixels, or neither"
+            )
 
 
 def _confidence(columns: StarColumns, name: str) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ from cesped.evaluation.half_sets import (
     PredictedHalf,
     check_confidence,
     check_predictions,
+    notes_on_origins,
     pair_predictions,
 )
 from cesped.evaluation.inputs import read_known_entry
@@ -149,12 +150,19 @@ def _with_own_figures(
         progress=progress,
     )
     volume_rows, curves = moved_map_rows(setting, maps, moved)
+    # the alignment may have given shifts to poses that had none
+    submitted = (halves[0].submitted, halves[1].submitted)
+    notes = [
+        *abinitio_notes([half.alignment for half in halves]),
+        *result.notes,
+        *notes_on_origins(submitted, setting.prediction_type),
+    ]
     return replace(
         result,
         rows=(*_prediction_rows(setting, halves, generator), *result.rows, *volume_rows),
         reference_rows=(*_random_rows(setting, random, generator), *result.reference_rows),
         fsc_curves={**result.fsc_curves, **curves},
-        notes=(*abinitio_notes([half.alignment for half in halves]), *result.notes),
+        notes=tuple(dict.fromkeys(notes)),
         stamps={
             **result.stamps,
             "track": Track.AB_INITIO.value,

@@ -142,6 +142,20 @@ def check_predictions(
         )
 
 
+def notes_on_origins(
+    halves: tuple[PredictedHalf, PredictedHalf], prediction_type: PredictionType
+) -> tuple[str, ...]:
+    """Return a sentence for each half whose shifts are scored, but were not predicted."""
+    if prediction_type is not PredictionType.SO3XR2:
+        return ()
+    return tuple(
+        f"The prediction of half {number} has no origins, or all are 0: its maps are made without "
+        "shifts. If shifts were not predicted, score SO3."
+        for number, half in enumerate(halves)
+        if not half.predicted.origins_angst.any()
+    )
+
+
 def random_poses(truth: Poses, generator: np.random.Generator) -> Poses:
     """Return random orientations with the true shifts, one for each of `P` particles."""
     return Poses(random_rotations(len(truth), generator), truth.origins_angst, np.ones(len(truth)))

@@ -62,7 +62,7 @@ error that names file and row.
 Columns (others are ignored):
 {columns}
 
-The origins may be left out (then they count as 0) or given in pixels (rlnOriginX, rlnOriginY).
+The two origins may be left out (then they count as 0) or given in pixels (rlnOriginX, rlnOriginY).
 Without rlnParticleFigureOfMerit all particles weigh 1. RELION 3.0, 3.1 and 5.0 forms are read.
 
 Which of them count, by --predictionType:

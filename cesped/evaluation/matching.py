@@ -55,7 +55,7 @@ def match_rows(
     if complaints:
         raise IdMismatchError(
             f"{source} does not hold one pose for each particle of {truth_source}: "
-            f"{'; '.join(complaints)}. {_remedy(predicted, other_half_ids)}"
+            f"{'; '.join(complaints)}. {_remedy(truth, predicted, other_half_ids)}"
         )
     return np.asarray(predicted.get_indexer(truth), dtype=np.int64)
 
@@ -78,7 +78,15 @@ def _describe(complaint: str, ids: pd.Index, chosen: NDArray[np.bool_], source: 
     return f"{len(rows_of)} particle{plural} {complaint}: {', '.join(named)}"
 
 
-def _remedy(predicted: pd.Index, other_half_ids: Sequence[str] | NDArray[np.object_] | None) -> str:
-    if other_half_ids is not None and len(predicted) and predicted.isin(list(other_half_ids)).all():
-        return "These are the particles of the other half: give the two files in the other order."
+def _remedy(
+    truth: pd.Index, predicted: pd.Index, other_half_ids: Sequence[str] | NDArray[np.object_] | None
+) -> str:
+    if other_half_ids is not None and len(predicted):
+        of_other_half = predicted.isin(list(other_half_ids))
+        if of_other_half.all():
+            return (
+                "These are the particles of the other half: give the two files in the other order."
+            )
+        if of_other_half.any() and (of_other_half | predicted.isin(truth)).all():
+            return "Particles of both halves are in this one file: write those of each half apart."
     return "Predict every particle of this half once, under the rlnImageName of the entry."

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cesped.data.table import ParticleTable
-from cesped.evaluation.half_sets import PredictedHalf
+from cesped.evaluation.half_sets import PredictedHalf, notes_on_origins
 from cesped.evaluation.inputs import KnownEntry
 from cesped.evaluation.results import METRIC_VERSION
 from cesped.evaluation.stamps import (
@@ -122,7 +122,7 @@ def notes_of(setting: Setting) -> tuple[str, ...]:
         notes.append("S2: angular errors are between viewing directions, maps use the true psi.")
     if setting.prediction_type is not PredictionType.SO3XR2:
         notes.append("Maps use the true shifts; the shift error is that of the files alone.")
-    return tuple(notes)
+    return (*notes, *notes_on_origins(setting.halves, setting.prediction_type))
 
 
 def stamps_of(setting: Setting) -> dict[str, Any]:

@@ -240,6 +240,7 @@ def test_s2_and_shifts_are_scored_by_what_was_predicted(tiny_dir, tables, write_
     assert everything.published["meanAngularError"] == pytest.approx(90, abs=1e-3)
     assert everything.published["shiftsRMSE"] == pytest.approx(5, abs=1e-4)
     assert everything.metrics["pcc_to_truth"] < 0.9
+    assert not any("origins" in note for note in everything.notes)
 
 
 def test_a_refused_prediction_leaves_nothing_behind(tiny_dir, predict, tmp_path):

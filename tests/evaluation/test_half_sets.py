@@ -9,6 +9,7 @@ from cesped.data.conventions import read_predictions
 from cesped.errors import GeometryError, IdMismatchError, MetadataError
 from cesped.evaluation.half_sets import (
     PoseOrigin,
+    notes_on_origins,
     pair_predictions,
     random_poses,
     reconstruct_maps,
@@ -87,6 +88,28 @@ def test_a_shift_out_of_the_image_is_an_error_where_shifts_are_scored(tables, wr
     with pytest.raises(MetadataError, match=r"row 7 of .*\(500, 0\) angstrom lies outside"):
         pair_predictions(tables, paths, SO3XR2)
     pair_predictions(tables, paths, SO3)
+
+
+@pytest.mark.parametrize("column", ["_rlnOriginXAngst", "_rlnOriginYAngst"])
+def test_one_origin_without_the_other_is_an_error(tables, write_predictions, column):
+    path0, path1 = write_predictions(tables)
+    text = Path(path0).read_text()
+    assert text.count(column) == 1
+    Path(path0).write_text(text.replace(column, "_rlnSomethingElse"))
+    with pytest.raises(MetadataError, match=f"without {column[1:]}; give both"):
+        pair_predictions(tables, (path0, path1), SO3XR2)
+
+
+def test_shifts_that_were_not_predicted_are_noted_where_they_are_scored(tables, write_predictions):
+    centred = [
+        Poses(table.poses.rotations, np.zeros((len(table), 2)), table.poses.confidence)
+        for table in tables
+    ]
+    mixed = write_predictions(tables, (tables[0].poses, centred[1]))
+    halves = pair_predictions(tables, mixed, SO3XR2)
+    (note,) = notes_on_origins(halves, SO3XR2)
+    assert "half 1 has no origins" in note
+    assert notes_on_origins(halves, SO3) == ()
 
 
 def test_confidence_of_zero_throughout_is_an_error_only_if_it_is_used(tables, write_predictions):

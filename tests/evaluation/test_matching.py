@@ -48,5 +48,10 @@ def test_swapped_halves_are_recognised():
         match_rows(["a", "b"], ["c", "d"], other_half_ids=["c", "d"], **FILES)
 
 
+def test_a_file_of_both_halves_is_recognised():
+    with pytest.raises(IdMismatchError, match=r"foreign.*Particles of both halves are in this one"):
+        match_rows(["a", "b"], ["c", "b", "a", "d"], other_half_ids=["c", "d"], **FILES)
+
+
 def test_row_numbers_are_whole_numbers_of_the_platform():
     assert match_rows(["b", "a"], np.array(["a", "b"], dtype=object), **FILES).dtype == np.int64
