@@ -91,6 +91,8 @@ def own_map(
     pixel_size_angst = table.sampling_rate
     curve = fsc_curve(maps.half0, maps.half1, pixel_size_angst)
     weights = wiener_weights(curve)
+    if not weights[1:].any():
+        raise _no_map(table)
     # the second part has no share in the first one's map: its noise is not taken for signal
     scale, snr = _strength(_filtered(maps.half0, weights), tables[1], pixel_size_angst)
     return OwnMap(
@@ -141,12 +143,16 @@ def _strength(volume: Volume, table: ParticleTable, pixel_size_angst: float) -> 
     power = float((shown**2).mean())
     scale = float((shown * images).mean()) / power if power > 0 else 0.0
     if not scale > 0:
-        raise MetadataError(
-            f"{table.source}: the particles do not show the map that their own poses give; `cesped "
-            "doctor` says what is wrong with them"
-        )
+        raise _no_map(table)
     noise = float(((images - scale * shown) ** 2).mean()) / float((done**2).mean())
     return scale, scale**2 * float((raw**2).mean()) / max(noise, np.finfo(float).tiny)
+
+
+def _no_map(table: ParticleTable) -> MetadataError:
+    return MetadataError(
+        f"{table.source}: the particles do not show the map that their own poses give; `cesped "
+        "doctor` says what is wrong with them"
+    )
 
 
 def _centred(images: torch.Tensor) -> torch.Tensor:

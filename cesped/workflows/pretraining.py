@@ -53,10 +53,12 @@ def pretrain(
         If the half has no CTF, or its images do not show the map that their poses give.
     The errors of `cesped.training.fit.train_half`.
     """
+    import numpy as np
+
     from ..data.opening import open_entry
     from ..evaluation.stamps import package_version, sha256_of_file
     from ..training.fit import train_half
-    from ..training.ranks import is_main_process
+    from ..training.ranks import gathered, is_main_process
     from ..training.run_folder import MODEL_NAME
 
     entry = open_entry(target, halfset, benchmark_dir, progress)
@@ -85,6 +87,7 @@ def pretrain(
         star.with_suffix(".mrcs").unlink(missing_ok=True)
     elif not checkpoint.is_file():
         train()
+    gathered(np.zeros(1))  # all wait for the file that the main process writes
     return checkpoint
 
 

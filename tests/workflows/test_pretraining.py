@@ -1,0 +1,183 @@
+"""Learning on projections of the half's own map: of that half alone, and of nothing else."""
+
+import json
+from dataclasses import replace
+
+import mrcfile
+import numpy as np
+import pytest
+import starfile
+import torch
+from fake_entry import project_balls, write_fake_entry
+
+from cesped.data.conventions import read_particle_table
+from cesped.data.opening import open_entry
+from cesped.errors import MetadataError, OptionError
+from cesped.evaluation.stamps import sha256_of_file
+from cesped.training.checkpoint import load_checkpoint
+from cesped.training.recipe import load_recipe
+from cesped.vocabulary import CtfCorrection
+from cesped.workflows.learning import train_and_predict
+from cesped.workflows.pretraining import pretrain, project_half, recipe_on_projections
+
+RECIPE = {
+    "data.image_size": 16,
+    "data.batch_size": 8,
+    "model.widths": [4, 4, 4],
+    "model.l_max": 2,
+    "model.sphere_features": 4,
+    "model.so3_features": 2,
+    "model.projector_order": 1,
+    "model.filter_order": 1,
+    "model.grid_order": 0,
+    "trainer.max_steps": 4,
+    "trainer.steps_per_round": 2,
+    "trainer.accelerator": "cpu",
+    "pretraining.projections": 24,
+    "pretraining.max_steps": 2,
+    "pretraining.lr": 0.001,
+}
+
+
+def recipe(**changes):
+    return load_recipe("demo", RECIPE, changes)
+
+
+@pytest.fixture
+def entry(tmp_path):
+    return write_fake_entry(tmp_path / "bench", n_particles=60, box=24, snr=2.0)
+
+
+def poison(entry, halfset, with_noise=True):
+    """Give half an entry other poses and optics, and images of nothing."""
+    rng = np.random.default_rng(99)
+    star = entry.star(halfset)
+    tables = starfile.read(star)
+    for angle in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"):
+        tables["particles"][angle] = rng.uniform(-179, 179, len(tables["particles"]))
+    tables["particles"]["rlnDefocusU"] *= 2
+    starfile.write(tables, star, overwrite=True)
+    if not with_noise:
+        return
+    with mrcfile.open(star.with_suffix(".mrcs"), "r+") as stack:
+        stack.data[:] = 1000 * rng.normal(size=stack.data.shape)
+
+
+def learned(entry, folder, **changes):
+    outcome = train_and_predict(
+        entry.name, 0, folder, recipe(**changes), benchmark_dir=entry.benchmark_dir
+    )
+    return load_checkpoint(outcome.checkpoint)[0].state_dict()
+
+
+def test_poisoning_the_other_half_changes_no_bit_of_the_model(entry, tmp_path):
+    before = learned(entry, tmp_path / "before")
+    poison(entry, 1)
+    after = learned(entry, tmp_path / "after")
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+    poison(entry, 0, with_noise=False)  # the test can fail
+    other = pretrain(entry.name, 0, tmp_path / "o", recipe(), benchmark_dir=entry.benchmark_dir)
+    first = tmp_path / "before" / "pretraining" / "run" / "model.ckpt"
+    assert other.read_bytes() != first.read_bytes()
+
+
+def test_no_file_of_the_other_half_is_needed(entry, tmp_path):
+    for path in entry.folder.glob("*_1.*"):
+        path.unlink()
+    checkpoint = pretrain(
+        entry.name, 0, tmp_path / "run", recipe(), benchmark_dir=entry.benchmark_dir
+    )
+    assert checkpoint.is_file()
+
+
+def test_projections_show_the_particle_from_everywhere_with_the_half_s_optics(entry, tmp_path):
+    half = open_entry(entry.name, 0, entry.benchmark_dir)
+    star = tmp_path / "made" / "particles_0.star"
+    project_half(half, star, recipe(**{"pretraining.projections": 200}))
+    made = read_particle_table(star, star.parent)
+    given = read_particle_table(half.star_path, half.root_dir)
+    assert len(made) == 200
+    assert made.sampling_rate == given.sampling_rate
+    assert set(np.round(made.ctf.defocus_u_angst, 1)) <= set(np.round(given.ctf.defocus_u_angst, 1))
+    shifts = {tuple(np.round(origin, 2)) for origin in given.poses.origins_angst}
+    assert {tuple(np.round(origin, 2)) for origin in made.poses.origins_angst} <= shifts
+    assert np.linalg.norm(made.poses.rotations[:, :, 2].mean(axis=0)) < 0.2  # from everywhere
+    facts = json.loads(star.with_name("info_0.json").read_text())
+    assert facts["snr"] == pytest.approx(2.0, rel=0.35)
+    # they are images of the particle in the poses that they claim
+    truth = project_balls(entry.balls_angst, entry.weights, made.poses, 24)
+    with mrcfile.open(star.with_suffix(".mrcs")) as stack:
+        images = stack.data.copy()
+    shuffled = np.roll(truth, 1, axis=0)
+    agreement, chance = (
+        np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(images, t, strict=True)])
+        for t in (truth, shuffled)
+    )
+    assert agreement > chance + 0.1
+
+
+def test_the_training_begins_with_what_was_learned_and_the_images_go(entry, tmp_path):
+    run = tmp_path / "run"
+    learned(entry, run)
+    first = run / "pretraining" / "run" / "model.ckpt"
+    identity = json.loads((run / "run.json").read_text())
+    assert f"sha256:{identity['start_from_sha256']}" == sha256_of_file(first)
+    assert load_checkpoint(first)[1].target == "FAKE-projections"
+    assert not list(run.rglob("*.mrcs"))
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    learned(entry, run)
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_lost_model_is_made_again_from_the_same_images(entry, tmp_path):
+    first, second = (
+        pretrain(entry.name, 0, tmp_path / name, recipe(), benchmark_dir=entry.benchmark_dir)
+        for name in ("one", "two")
+    )
+    assert first.read_bytes() == second.read_bytes()
+    weights = first.read_bytes()
+    first.unlink()
+    pretrain(entry.name, 0, tmp_path / "one", recipe(), benchmark_dir=entry.benchmark_dir)
+    assert first.read_bytes() == weights
+
+
+def test_only_one_beginning(entry, tmp_path):
+    with pytest.raises(OptionError, match=r"set pretraining\.projections 0"):
+        train_and_predict(
+            entry.name,
+            0,
+            tmp_path / "run",
+            recipe(),
+            start_from=tmp_path / "some.ckpt",
+            benchmark_dir=entry.benchmark_dir,
+        )
+
+
+def test_particles_without_optics_are_refused(entry, tmp_path):
+    tables = starfile.read(entry.star(0))
+    tables["particles"] = tables["particles"].drop(columns=["rlnDefocusU", "rlnDefocusV"])
+    starfile.write(tables, entry.star(0), overwrite=True)
+    with pytest.raises(MetadataError, match="rlnDefocusU"):
+        pretrain(
+            entry.name,
+            0,
+            tmp_path / "run",
+            recipe(**{"data.ctf_correction": "none"}),
+            benchmark_dir=entry.benchmark_dir,
+        )
+
+
+def test_what_was_corrected_in_the_particles_is_corrected_in_projections(entry):
+    half = open_entry(entry.name, 0, entry.benchmark_dir)
+    plain = recipe(**{"data.ctf_correction": "none"})
+    assert recipe_on_projections(plain, half).data.ctf_correction == "none"
+    tables = starfile.read(entry.star(0))
+    tables["optics"]["rlnCtfDataArePhaseFlipped"] = 1
+    starfile.write(tables, entry.star(0), overwrite=True)
+    flipped = recipe_on_projections(plain, half)
+    assert flipped.data.ctf_correction == CtfCorrection.PHASE_FLIP
+    assert flipped.pretraining.projections == 0
+    assert (flipped.trainer.max_steps, flipped.optimizer.lr) == (2, 0.001)
+    assert replace(flipped.trainer, max_steps=4) == plain.trainer
