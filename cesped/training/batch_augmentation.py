@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..data.augmentation.augmenter import Augmenter
 from ..data.warp import move_images
@@ -38,34 +39,44 @@ class BatchAugmentation:
         self,
         images: torch.Tensor,
         rotations: torch.Tensor,
+        origins_px: torch.Tensor,
         generator: torch.Generator,
         images_seen: int = 0,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return changed images `(B, 1, n, n)` and their rotations `(B, 3, 3)`.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return changed images `(B, 1, n, n)`, their rotations `(B, 3, 3)` and origins `(B, 2)`.
 
         Parameters
         ----------
-        images, rotations : on any device
+        images, rotations, origins_px : on any device; origins in pixels of these images
         generator : on the CPU, so that every device draws the same
         images_seen : in the training so far; schedules go by it
         """
         if self._augmenter is not None:
-            changed, turned, _ = self._augmenter.augment(
+            return self._augmenter.augment(
                 images,
                 rotations,
+                origins_px,
                 generator=generator,
                 images_seen=images_seen,
                 noise_deviation=self._noise_deviation,
             )
-            return changed, turned
         move = draw_moves(len(images), self.recipe, generator)
         moved = move_images(images, move, oversampling=_OVERSAMPLING)
         if self.recipe.noise_std > 0:
             strength = torch.rand(len(images), 1, 1, 1, generator=generator)
             noise = torch.randn(images.shape, generator=generator) * strength
             moved = moved + self.recipe.noise_std * noise.to(moved)
-        poses = move.apply_to_rotations(rotations.detach().cpu().double().numpy())
-        return moved, torch.from_numpy(poses).to(rotations)
+        turned = move.apply_to_rotations(_numbers(rotations))
+        origins = move.apply_to_origins_px(_numbers(origins_px))
+        return (
+            moved,
+            torch.from_numpy(turned).to(rotations),
+            torch.from_numpy(origins).to(origins_px),
+        )
+
+
+def _numbers(tensor: torch.Tensor) -> NDArray[np.float64]:
+    return tensor.detach().cpu().double().numpy()
 
 
 def draw_moves(count: int, recipe: AugmentationRecipe, generator: torch.Generator) -> InPlaneMove:

@@ -12,41 +12,55 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
+from ..errors import OptionError
 from .prepared import PreparedParticles
 
 
 class Batch(NamedTuple):
     """Images with what is known about them.
 
-    images `(B, 1, n, n)`, rotations `(B, 3, 3)`, confidence `(B,)`, and `step`, the number of the
-    batch, which seeds its augmentation.
+    images `(B, 1, n, n)`, rotations `(B, 3, 3)`, confidence `(B,)`, origins_angst `(B, 2)`;
+    `step`, the number of the optimizer step, and `share`, that of this part of its batch, seed
+    the augmentation.
     """
 
     images: torch.Tensor
     rotations: torch.Tensor
     confidence: torch.Tensor
+    origins_angst: torch.Tensor
     step: int
+    share: int
 
 
 class StepRows(NamedTuple):
-    """The rows of one batch and its number."""
+    """The rows of one share of the batch of an optimizer step."""
 
     step: int
     rows: NDArray[np.int64]
+    share: int = 0
 
 
 class BatchStream(Sampler[StepRows]):
     """The batches of one round after the other, from an endless shuffled stream of particles.
 
-    Epochs follow each other without a gap: every particle comes once in each.
+    Epochs follow each other without a gap: every particle comes once in each, in `copies` images.
+    A batch is what one optimizer step learns from, however it is divided: two processes, or one
+    that takes it in two parts, get the same shares of the same particles.
 
     Parameters
     ----------
     rows : `(P,)` rows of the table that are drawn from
-    batch_size : particles of a batch, over all processes
+    batch_size : images of a batch, over all processes and their parts
     seed : of the order
     steps_per_round : batches of one round; None for one epoch
-    rank, world_size : this process takes each `world_size`-th particle of a batch
+    rank, world_size : which of the processes this is
+    parts : that each process takes its share of a batch in, one after the other
+    copies : images of each particle in a batch
+
+    Raises
+    ------
+    OptionError
+        If `batch_size` cannot be divided so.
     """
 
     def __init__(
@@ -57,11 +71,20 @@ class BatchStream(Sampler[StepRows]):
         steps_per_round: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        parts: int = 1,
+        copies: int = 1,
     ) -> None:
+        if batch_size % (world_size * parts * copies):
+            raise OptionError(
+                f"data.batch_size is {batch_size}; it must be a multiple of "
+                f"{world_size * parts * copies}: {world_size} processes, each with "
+                f"trainer.accumulate_grad_batches {parts}, and augmentation.copies {copies}"
+            )
         self.rows = rows
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world_size = world_size
+        self.particles_per_step = batch_size // copies
+        self.copies = copies
+        self.shares = world_size * parts
+        self.own_shares = range(rank * parts, (rank + 1) * parts)
         self.steps_per_round = steps_per_round or self.steps_per_epoch
         self._round = 0
         self._order = lru_cache(maxsize=2)(
@@ -71,18 +94,18 @@ class BatchStream(Sampler[StepRows]):
     @property
     def steps_per_epoch(self) -> int:
         """Batches that show about as many particles as there are; at least 1."""
-        return max(1, round(len(self.rows) / self.batch_size))
+        return max(1, round(len(self.rows) / self.particles_per_step))
 
-    def batch(self, step: int) -> NDArray[np.int64]:
-        """Return the rows `(B,)` of batch `step`, counted from 0."""
-        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        places = places[self.rank :: self.world_size]
+    def batch(self, step: int, share: int = 0) -> NDArray[np.int64]:
+        """Return the rows `(B,)` of a share of batch `step`, both counted from 0."""
+        places = np.arange(step * self.particles_per_step, (step + 1) * self.particles_per_step)
+        places = places[share :: self.shares]
         epochs, within = np.divmod(places, len(self.rows))
         picked = np.empty_like(places)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
             picked[chosen] = self._order(int(epoch))[within[chosen]]
-        return picked
+        return np.tile(picked, self.copies)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to round `epoch`, counted from 0; Lightning calls it so."""
@@ -91,10 +114,11 @@ class BatchStream(Sampler[StepRows]):
     def __iter__(self) -> Iterator[StepRows]:
         first = self._round * self.steps_per_round
         for step in range(first, first + self.steps_per_round):
-            yield StepRows(step, self.batch(step))
+            for share in self.own_shares:
+                yield StepRows(step, self.batch(step, share), share)
 
     def __len__(self) -> int:
-        return self.steps_per_round
+        return self.steps_per_round * len(self.own_shares)
 
 
 class BatchesInOrder(Sampler[StepRows]):
@@ -122,6 +146,7 @@ class BatchDataset(Dataset[Batch]):
         poses = particles.table.require_poses()
         self.rotations = torch.from_numpy(poses.rotations).to(torch.float32)
         self.confidence = torch.from_numpy(poses.confidence).to(torch.float32)
+        self.origins_angst = torch.from_numpy(poses.origins_angst).to(torch.float32)
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -129,7 +154,14 @@ class BatchDataset(Dataset[Batch]):
     def __getitem__(self, which: StepRows) -> Batch:
         rows = torch.from_numpy(which.rows)
         images = self.particles.read(which.rows)
-        return Batch(images, self.rotations[rows], self.confidence[rows], which.step)
+        return Batch(
+            images,
+            self.rotations[rows],
+            self.confidence[rows],
+            self.origins_angst[rows],
+            which.step,
+            which.share,
+        )
 
 
 def split_rows(

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import DivergedError
 from ..progress import Advance
-from .history import HistoryRow, write_csv
+from .history import HistoryRow, RunLog
 from .module import PoseModule
+from .ranks import gathered, is_true_everywhere
 
 
 class ReportProgress(pl.Callback):
@@ -28,10 +31,18 @@ class ReportProgress(pl.Callback):
         self.first_step = trainer.global_step
         self._advance(trainer.global_step)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Count one step."""
-        del trainer, args, kwargs
-        self._advance(1)
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count one step, at the last part of its batch."""
+        del pl_module, outputs, batch
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._advance(1)
 
 
 class SaveState(pl.Callback):
@@ -51,7 +62,7 @@ class KeepHistory(pl.Callback):
 
     Parameters
     ----------
-    path : of the CSV file
+    log : keeps the rows, in the main process
     steps_per_epoch : to count epochs
     keep_best : called with the row whenever its validation loss is the least so far
     stop_patience : rounds without a better loss after which the run stops; 0 for never
@@ -60,14 +71,14 @@ class KeepHistory(pl.Callback):
 
     def __init__(
         self,
-        path: Path,
+        log: RunLog,
         steps_per_epoch: int,
         keep_best: Callable[[HistoryRow], None],
         stop_patience: int = 0,
         halve_patience: int = 0,
     ) -> None:
         self.rows: list[HistoryRow] = []
-        self._path = path
+        self._log = log
         self._steps_per_epoch = steps_per_epoch
         self._keep_best = keep_best
         self._stop_patience = stop_patience
@@ -88,7 +99,7 @@ class KeepHistory(pl.Callback):
     ) -> None:
         """Remember the loss without waiting for the device."""
         del trainer, pl_module, args
-        self._losses.append(outputs["loss"].detach())
+        self._losses.append(outputs["loss_of_part"])
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop a run that cannot recover: one without numbers would go on to the end.
@@ -100,7 +111,8 @@ class KeepHistory(pl.Callback):
         """
         values = [torch.stack(self._losses)] if self._losses else []
         values += [weight.detach() for weight in pl_module.parameters()]
-        if not all(bool(torch.isfinite(value).all()) for value in values):
+        finite = all(bool(torch.isfinite(value).all()) for value in values)
+        if not is_true_everywhere(finite):
             raise DivergedError(
                 f"the training diverged before step {trainer.global_step}: losses or weights are "
                 "not finite; train with a lower optimizer.lr"
@@ -111,11 +123,12 @@ class KeepHistory(pl.Callback):
         if not self._losses:
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        losses = _mean_of_parts(torch.stack(self._losses).float(), trainer.accumulate_grad_batches)
         row = HistoryRow(
             step=trainer.global_step,
             epoch=trainer.global_step / self._steps_per_epoch,
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
-            train_loss=float(torch.stack(self._losses).mean()),
+            train_loss=float(losses.mean()),
             val_loss=values["val_loss"],
             val_mean_error_deg=values["val_mean_error_deg"],
             val_median_error_deg=values["val_median_error_deg"],
@@ -124,7 +137,7 @@ class KeepHistory(pl.Callback):
         self.rows.append(row)
         self._judge(row, trainer, cast(PoseModule, pl_module))
         if trainer.is_global_zero:
-            write_csv(self._path, self.rows)
+            self._log.write(self.rows, losses)
 
     def _judge(self, row: HistoryRow, trainer: pl.Trainer, module: PoseModule) -> None:
         """Keep what is better; slow down or stop where nothing gets better."""
@@ -156,3 +169,10 @@ class KeepHistory(pl.Callback):
         self._best_loss = state_dict["best_loss"]
         self._rounds_since_best = state_dict["rounds_since_best"]
         self._rounds_since_change = state_dict["rounds_since_change"]
+
+
+def _mean_of_parts(losses: torch.Tensor, parts: int) -> NDArray[np.float64]:
+    """Return the loss of each step, over the parts of its batch and over all processes."""
+    own = losses.cpu().double().numpy().reshape(-1, parts).mean(axis=1)
+    of_all: NDArray[np.float64] = gathered(own[None]).mean(axis=0)
+    return of_all

@@ -37,6 +37,8 @@ class CheckpointCard:
     package_version : of the program that wrote it
     pixel_size_angst : of the prepared images that it learned from; None in older checkpoints
     box : of the raw images [px]; None in older checkpoints
+    learned_before : target and half of every model whose weights this one began with, and of
+        those that they began with
     """
 
     model: dict[str, Any]
@@ -49,11 +51,17 @@ class CheckpointCard:
     package_version: str = ""
     pixel_size_angst: float | None = None
     box: int | None = None
+    learned_before: tuple[tuple[str, int], ...] = ()
 
     @property
     def symmetry(self) -> str:
         """Point group that the model was built for."""
         return str(self.model["symmetry"])
+
+    def knows(self, target: str, halfset: int) -> bool:
+        """Return whether the poses of these particles went into the weights, now or before."""
+        learned = [(self.target, self.halfset), *self.learned_before]
+        return (target, halfset) in [(name, half) for name, half in learned]
 
 
 def save_checkpoint(

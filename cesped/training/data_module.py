@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from .batches import Batch, BatchDataset, BatchesInOrder, BatchStream, StepRows
 from .prepared import PreparedParticles
-from .sections import DataRecipe
+from .recipe import TrainingRecipe
 
 _VALIDATION_BATCH = 256
 
@@ -19,9 +19,7 @@ class PoseDataModule(pl.LightningDataModule):
     ----------
     particles : the half, with poses
     train_rows, validation_rows : which of them train and validate
-    recipe : batch size, workers
-    seed : of the order
-    steps_per_round : batches between validations; None for one epoch
+    recipe : batch size, workers, order of the particles, how a batch is divided
     """
 
     def __init__(
@@ -29,34 +27,21 @@ class PoseDataModule(pl.LightningDataModule):
         particles: PreparedParticles,
         train_rows: NDArray[np.int64],
         validation_rows: NDArray[np.int64],
-        recipe: DataRecipe,
-        seed: int,
-        steps_per_round: int | None = None,
+        recipe: TrainingRecipe,
     ) -> None:
         super().__init__()
         self._dataset = BatchDataset(particles)
         self._train_rows = train_rows
         self._validation_rows = validation_rows
         self._recipe = recipe
-        self._seed = seed
-        self._steps_per_round = steps_per_round
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the stream of training batches, this process's share of each."""
-        rank, world_size = self._place()
-        stream = BatchStream(
-            self._train_rows,
-            self._recipe.batch_size,
-            self._seed,
-            self._steps_per_round,
-            rank,
-            world_size,
-        )
-        return self._loader(stream)
+        return self._loader(stream_of_recipe(self._train_rows, self._recipe, *self._place()))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation particles, this process's share of them."""
-        size = max(self._recipe.batch_size, _VALIDATION_BATCH)
+        size = max(self._recipe.data.batch_size, _VALIDATION_BATCH)
         return self._loader(BatchesInOrder(self._validation_rows, size, *self._place()))
 
     def _place(self) -> tuple[int, int]:
@@ -65,7 +50,7 @@ class PoseDataModule(pl.LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(self, sampler: Sampler[StepRows]) -> DataLoader[Batch]:
-        workers = self._recipe.num_data_workers
+        workers = self._recipe.data.num_data_workers
         return DataLoader(
             self._dataset,
             batch_size=None,
@@ -73,3 +58,25 @@ class PoseDataModule(pl.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
         )
+
+
+def stream_of_recipe(
+    rows: NDArray[np.int64], recipe: TrainingRecipe, rank: int = 0, world_size: int = 1
+) -> BatchStream:
+    """Return the training batches of one process.
+
+    Raises
+    ------
+    OptionError
+        If the batch cannot be divided among the processes.
+    """
+    return BatchStream(
+        rows,
+        recipe.data.batch_size,
+        recipe.trainer.seed,
+        recipe.trainer.steps_per_round,
+        rank,
+        world_size,
+        recipe.trainer.accumulate_grad_batches,
+        recipe.augmentation.copies,
+    )

@@ -1,11 +1,10 @@
 """Training a model on one half of an entry: `train_half`."""
 
-import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,27 +12,35 @@ from ..data.conventions import read_particle_table
 from ..data.entry_checks import EntryHalf
 from ..data.opening import open_entry
 from ..data.table import ParticleTable
-from ..errors import CheckpointError, DivergedError, MetadataError
-from ..io.files import check_writable, write_text_atomic
-from ..models.registry import PoseModel, build_model
-from ..progress import SILENT, Progress
+from ..errors import DivergedError, MetadataError
+from ..io.files import check_writable
+from ..models.registry import PoseModel
+from ..progress import SILENT, Advance, Progress
 from ..vocabulary import Keep, Schedule
-from .batches import BatchStream, split_rows
+from .batches import BatchDataset, StepRows, split_rows
 from .checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
-from .history import HistoryRow, draw_learning_curve
+from .history import HistoryRow, RunLog
 from .prepared import PreparedParticles, preprocessing_from_recipe, preprocessing_to_dict
-from .provenance import file_sha256, write_provenance
+from .provenance import describe_model, write_provenance
+from .ranks import is_main_process
 from .recipe import TrainingRecipe
+from .run_folder import (
+    BEST_NAME,
+    MODEL_NAME,
+    PROVENANCE_NAME,
+    STATE_NAME,
+    begin_run,
+    claim_folder,
+    identity_of_run,
+    inputs_of_run,
+    read_identity,
+)
+from .starting_model import check_start, compile_parts, initial_model
 
-#: Files of a run folder.
-MODEL_NAME = "model.ckpt"
-BEST_NAME = "best.ckpt"
-STATE_NAME = "last.ckpt"
-IDENTITY_NAME = "run.json"
-LOG_NAME = "log.csv"
-CURVE_NAME = "learning_curve.png"
-PROVENANCE_NAME = "provenance.json"
-_WORK = (MODEL_NAME, BEST_NAME, STATE_NAME)  # what a run has worked for
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+#: At most so many validation images calibrate the confidence of a model, a batch at a time.
+_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 4096, 128
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class TrainingOutcome:
     Parameters
     ----------
     checkpoint : the trained model
-    run_dir : folder with the log (`log.csv`), the learning curve and `provenance.json`
+    run_dir : folder with the log (`log.csv`), the learning curve and `provenance.json`; of a run
+        by several processes, it is whole when the main one returns
     steps : optimizer steps of the run
     seconds : wall time of this call [s]
     resumed_at_step : where this call took over; 0 for a run from the start
@@ -84,7 +92,8 @@ def train_half(
     EntryNotFoundError, StarFileError, MetadataError, MissingImageError, ImageValueError
         If the particles cannot be used.
     CheckpointError
-        If `run_dir` holds another run, or a state that cannot be read.
+        If `run_dir` holds another run, or a state that cannot be read; or `start_from` has
+        learned from the other half, which this model is to predict.
     OptionError, ModelNotFoundError
         If the recipe does not fit the model or the machine.
     DivergedError
@@ -93,20 +102,23 @@ def train_half(
     started_s = time.monotonic()
     folder = Path(run_dir)
     check_writable(folder / MODEL_NAME)
-    if start_from is not None:
-        load_checkpoint(start_from)  # to know now, not after the images, that it can be read
+    progress = progress if is_main_process() else SILENT
+    if start_from is not None:  # now, not after the images have been prepared
+        check_start(load_checkpoint(start_from)[1], start_from, target, halfset)
     entry = open_entry(target, halfset, benchmark_dir, progress)
     table = read_particle_table(entry.star_path, entry.root_dir)
     _check_trainable(table)
-    identity = _identity(entry, table, recipe, start_from)
-    _check_folder(folder, identity, resume)
+    identity = identity_of_run(entry, table, recipe, start_from)
+    claim_folder(folder, identity, resume)
     if (folder / MODEL_NAME).is_file():
         _, card = load_checkpoint(folder / MODEL_NAME)
+        (folder / STATE_NAME).unlink(missing_ok=True)  # of a run that was killed as it ended
         return TrainingOutcome(folder / MODEL_NAME, folder, card.steps, 0.0, card.steps)
     run = _Run(entry, table, recipe, folder, start_from)
     resumed_at = run.fit(progress, identity)
     seconds = time.monotonic() - started_s
-    run.finish({**identity, "seconds": round(seconds, 1), "resumed_at_step": resumed_at})
+    if is_main_process():
+        run.finish({"seconds": round(seconds, 1), "resumed_at_step": resumed_at})
     return TrainingOutcome(folder / MODEL_NAME, folder, run.total_steps, seconds, resumed_at)
 
 
@@ -138,36 +150,58 @@ class _Run:
         self.train_rows, self.validation_rows = split_rows(
             len(table), data.train_share, data.split_seed
         )
-        stream = BatchStream(self.train_rows, data.batch_size, 0, recipe.trainer.steps_per_round)
-        self.steps_per_epoch = stream.steps_per_epoch
-        wanted = recipe.trainer.max_steps or recipe.trainer.max_epochs * stream.steps_per_epoch
-        self.rounds = -(-wanted // stream.steps_per_round)
-        self.total_steps = self.rounds * stream.steps_per_round
-        self.model = _initial_model(recipe, entry.symmetry, start_from)
+        self.model, self.learned_before = initial_model(
+            recipe, entry.symmetry, self.particles.pixel_size_angst, start_from
+        )
+        self.log = RunLog(folder, f"{entry.target}, half {entry.halfset}")
         self.rows: list[HistoryRow] = []
         self.weights: dict[str, torch.Tensor] = {}
+        self.total_steps = 0
+        self.device = torch.device("cpu")
 
     def fit(self, progress: Progress, identity: dict[str, Any]) -> int:
         """Train, and return the step at which this call took over."""
-        from .quiet_lightning import quiet_lightning
+        from .data_module import stream_of_recipe
+        from .quiet_lightning import make_trainer, quiet_lightning
 
-        self.particles.load(progress, f"Preparing images of {self.what}")
-        state = self.folder / STATE_NAME
-        with (
-            quiet_lightning(),
-            progress.task(f"Training on {self.what}", self.total_steps) as advance,
-        ):
-            return self._fit(state if state.is_file() else None, advance, identity)
+        recipe, state = self.recipe, self.folder / STATE_NAME
+        stream = stream_of_recipe(self.train_rows, recipe)
+        steps = recipe.trainer.max_steps or recipe.trainer.max_epochs * stream.steps_per_epoch
+        rounds = -(-steps // stream.steps_per_round)
+        self.total_steps = rounds * stream.steps_per_round
+        with quiet_lightning():
+            trainer = make_trainer(recipe, rounds, self.folder)
+            stream_of_recipe(self.train_rows, recipe, 0, trainer.world_size)  # can it be divided?
+            self.particles.load(progress, f"Preparing images of {self.what}")
+            if not state.is_file():
+                self._begin(identity, progress)
+            with progress.task(f"Training on {self.what}", self.total_steps) as advance:
+                return self._fit(trainer, stream.steps_per_epoch, advance)
 
-    def _fit(self, state: Path | None, advance: Any, identity: dict[str, Any]) -> int:
+    def _begin(self, identity: dict[str, Any], progress: Progress) -> None:
+        """Claim the folder, now that images and settings are good."""
+        if not is_main_process():
+            return
+        table = self.particles.table
+        with progress.task(f"Checksums of {self.what}", None):
+            inputs = inputs_of_run(self.entry, table)
+        begin_run(self.folder, identity, inputs, table.ids, (self.train_rows, self.validation_rows))
+
+    def _fit(self, trainer: "pl.Trainer", steps_per_epoch: int, advance: Advance) -> int:
         from .callbacks import KeepHistory, ReportProgress, SaveState
         from .data_module import PoseDataModule
         from .module import PoseModule
-        from .quiet_lightning import make_trainer
 
-        recipe, data = self.recipe, self.recipe.data
-        deviation = self.particles.noise_deviation
-        module = PoseModule(self.model, recipe, self.total_steps, deviation)
+        recipe, particles = self.recipe, self.particles
+        module = PoseModule(
+            self.model,
+            recipe,
+            self.total_steps,
+            particles.noise_deviation,
+            particles.pixel_size_angst,
+        )
+        if recipe.trainer.compile:
+            compile_parts(self.model)
         halves = Schedule.parse(recipe.optimizer.schedule) is Schedule.PLATEAU
 
         def keep_best(row: HistoryRow) -> None:
@@ -176,28 +210,18 @@ class _Run:
                 save_checkpoint(self.folder / BEST_NAME, card, module.predicting_weights())
 
         history = KeepHistory(
-            self.folder / LOG_NAME,
-            self.steps_per_epoch,
+            self.log,
+            steps_per_epoch,
             keep_best,
             stop_patience=recipe.trainer.early_stop_patience,
             halve_patience=recipe.optimizer.plateau_patience if halves else 0,
         )
         reporter = ReportProgress(advance)
-        callbacks = [reporter, history, SaveState(self.folder / STATE_NAME)]
-        trainer = make_trainer(recipe, self.rounds, callbacks, self.folder)
-        batches = PoseDataModule(
-            self.particles,
-            self.train_rows,
-            self.validation_rows,
-            data,
-            recipe.trainer.seed,
-            recipe.trainer.steps_per_round,
-        )
-        # only now that images and settings are good: a folder without work in it is nobody's
-        if state is None:
-            write_text_atomic(self.folder / IDENTITY_NAME, json.dumps(identity, indent=2) + "\n")
+        state = self.folder / STATE_NAME
+        trainer.callbacks += [reporter, history, SaveState(state)]  # type: ignore[attr-defined]
+        batches = PoseDataModule(particles, self.train_rows, self.validation_rows, recipe)
         try:
-            trainer.fit(module, datamodule=batches, ckpt_path=state)
+            trainer.fit(module, datamodule=batches, ckpt_path=state if state.is_file() else None)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
             # no rotation is nearest to what overflowed
             raise DivergedError(
@@ -207,22 +231,42 @@ class _Run:
         self.rows = history.rows
         self.total_steps = trainer.global_step
         self.weights = module.predicting_weights()
+        self.device = trainer.strategy.root_device
         return reporter.first_step
 
     def finish(self, facts: dict[str, Any]) -> None:
         """Write the model, its learning curve and its provenance; the model comes last."""
-        title = f"{self.entry.target}, half {self.entry.halfset}"
-        draw_learning_curve(self.folder / CURVE_NAME, self.rows, title)
-        last = self.rows[-1]
-        facts = {**facts, "steps": last.step, "n_train": len(self.train_rows)}
-        facts["validation"] = _validation_figures(last)
-        write_provenance(self.folder / PROVENANCE_NAME, facts)
+        self.log.draw(self.rows)
         best = self.folder / BEST_NAME
         if best.is_file():
-            best.replace(self.folder / MODEL_NAME)
+            model, card = load_checkpoint(best)
         else:
-            save_checkpoint(self.folder / MODEL_NAME, self._card(last), self.weights)
-        (self.folder / STATE_NAME).unlink(missing_ok=True)
+            self.model.load_state_dict(self.weights)
+            model, card = self.model.eval(), self._card(self.rows[-1])
+        facts = {**read_identity(self.folder), **facts, "steps": self.rows[-1].step}
+        facts |= {"n_train": len(self.train_rows), "model": describe_model(model)}
+        facts |= {"validation": card.validation, "temperature": self._calibrate(model)}
+        write_provenance(self.folder / PROVENANCE_NAME, facts)
+        save_checkpoint(self.folder / MODEL_NAME, card, model.state_dict())
+        for made_use_of in (best, self.folder / STATE_NAME):
+            made_use_of.unlink(missing_ok=True)
+
+    def _calibrate(self, model: PoseModel) -> float | None:
+        """Let a model that can do so make its confidence that of the validation particles."""
+        calibrate = getattr(model, "calibrate", None)
+        if calibrate is None:
+            return None
+        every = -(-len(self.validation_rows) // _CALIBRATION_IMAGES)
+        rows = self.validation_rows[::every]
+        data = BatchDataset(self.particles)
+        parts = [rows[i : i + _CALIBRATION_BATCH] for i in range(0, len(rows), _CALIBRATION_BATCH)]
+        batches = (data[StepRows(0, part)] for part in parts)
+        model.to(self.device)
+        temperature = calibrate(
+            (batch.images.to(self.device), batch.rotations.to(self.device)) for batch in batches
+        )
+        model.cpu()
+        return float(temperature)
 
     def _card(self, row: HistoryRow) -> CheckpointCard:
         return CheckpointCard(
@@ -235,6 +279,7 @@ class _Run:
             validation=_validation_figures(row),
             pixel_size_angst=self.particles.pixel_size_angst,
             box=self.particles.table.image_size,
+            learned_before=self.learned_before,
         )
 
 
@@ -246,27 +291,6 @@ def _validation_figures(row: HistoryRow) -> dict[str, float]:
     }
 
 
-def _initial_model(
-    recipe: TrainingRecipe, symmetry: str, start_from: str | os.PathLike[str] | None
-) -> PoseModel:
-    """Build the model with weights that follow from the seed, or from a checkpoint."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.trainer.seed)
-        chosen = recipe.model
-        model = build_model(chosen.name, symmetry, chosen.preset, **chosen.options)
-    if start_from is not None:
-        trained, card = load_checkpoint(start_from)
-        if trained.config != model.config:
-            raise CheckpointError(
-                f"{start_from} holds the model {card.model}, the recipe asks for {model.config}; "
-                "use the recipe it was trained with"
-            )
-        model.load_state_dict(trained.state_dict())
-    model.train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
-
-
 def _check_trainable(table: ParticleTable) -> None:
     table.require_poses()
     if len(table) < 2:
@@ -274,48 +298,3 @@ def _check_trainable(table: ParticleTable) -> None:
             f"{table.source} has {len(table)} particle; training and validation need at least one "
             "each"
         )
-
-
-def _identity(
-    entry: EntryHalf,
-    table: ParticleTable,
-    recipe: TrainingRecipe,
-    start_from: str | os.PathLike[str] | None,
-) -> dict[str, Any]:
-    """Return what a run is: two runs with the same identity would be the same run."""
-    return {
-        "target": entry.target,
-        "halfset": entry.halfset,
-        "symmetry": entry.symmetry,
-        "n_particles": len(table),
-        "star_sha256": file_sha256(Path(table.source)),
-        "start_from_sha256": file_sha256(Path(start_from)) if start_from is not None else None,
-        "recipe": recipe.to_dict(),
-    }
-
-
-def _check_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Refuse a folder that holds the work of another run, or empty it if that is not to go on.
-
-    Raises
-    ------
-    CheckpointError
-        If another run is there and it is to be resumed.
-    """
-    path = folder / IDENTITY_NAME
-    if not resume:
-        for name in (*_WORK, LOG_NAME, CURVE_NAME, PROVENANCE_NAME):
-            (folder / name).unlink(missing_ok=True)
-    elif path.is_file() and any((folder / name).is_file() for name in _WORK):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError(f"{path} is no JSON ({error}); use another folder") from error
-        if not isinstance(found, dict):
-            raise CheckpointError(f"{path} does not describe a run; use another folder")
-        different = [key for key in identity if found.get(key) != identity[key]]
-        if different:
-            raise CheckpointError(
-                f"{folder} holds another run: it differs in {', '.join(different)} (see {path}); "
-                "use another folder, or start anew without resuming"
-            )

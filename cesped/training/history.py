@@ -1,14 +1,24 @@
-"""The course of a run: one row per round, as CSV and as a picture."""
+"""The course of a run: one row per round, as CSV, as a picture and for TensorBoard."""
 
 import csv
 import io
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MissingExtraError
 from ..io.files import atomic_path, write_text_atomic
+from .event_file import EventFile
+
+LOG_NAME = "log.csv"
+CURVE_NAME = "learning_curve.png"
+#: The picture is renewed during a run, but not more often [s].
+_BETWEEN_PICTURES_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,47 @@ class HistoryRow:
     val_mean_error_deg: float
     val_median_error_deg: float
     seconds: float
+
+
+class RunLog:
+    """Writes the course of a run into its folder after every round.
+
+    Parameters
+    ----------
+    folder : of the run; gets `log.csv`, `learning_curve.png` and a file of events
+    title : of the picture
+    """
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self._folder = folder
+        self._title = title
+        self._events: EventFile | None = None
+        self._drawn_s = time.monotonic()
+
+    def write(self, rows: Sequence[HistoryRow], losses: NDArray[np.float64]) -> None:
+        """Add the last of `rows`, and the training losses `(S,)` of the steps up to it."""
+        write_csv(self._folder / LOG_NAME, rows)
+        if self._events is None:  # not before there is something to say
+            self._events = EventFile(self._folder)
+        last = asdict(rows[-1])
+        step = last.pop("step")
+        for number, loss in enumerate(losses, start=step - len(losses) + 1):
+            self._events.add(number, {"train_loss_of_step": float(loss)})
+        self._events.add(step, last)
+        self._events.flush()
+        if time.monotonic() - self._drawn_s > _BETWEEN_PICTURES_S:
+            self.draw(rows)
+
+    def draw(self, rows: Sequence[HistoryRow]) -> None:
+        """Draw the learning curve.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        draw_learning_curve(self._folder / CURVE_NAME, rows, self._title)
+        self._drawn_s = time.monotonic()
 
 
 def write_csv(path: Path, rows: Sequence[HistoryRow]) -> None:

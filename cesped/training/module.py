@@ -1,6 +1,6 @@
 """The Lightning module: a pose model, its optimizer, and the running mean of its weights."""
 
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -12,6 +12,7 @@ from ..geometry.symmetry import point_group, symmetric_distance_deg
 from ..models.registry import PoseModel
 from .batch_augmentation import BatchAugmentation
 from .batches import Batch
+from .ranks import gathered, take_from_first
 from .recipe import TrainingRecipe
 from .schedule import rate_factor
 
@@ -28,6 +29,7 @@ class PoseModule(pl.LightningModule):
     recipe : of the run
     total_steps : optimizer steps of the whole run
     noise_deviation : of the background of the training images
+    pixel_size_angst : of the training images, for models that learn shifts
     """
 
     def __init__(
@@ -36,17 +38,19 @@ class PoseModule(pl.LightningModule):
         recipe: TrainingRecipe,
         total_steps: int,
         noise_deviation: float = 1.0,
+        pixel_size_angst: float = 1.0,
     ) -> None:
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.total_steps = total_steps
+        self.pixel_size_angst = pixel_size_angst
         self.augmentation = BatchAugmentation(recipe.augmentation, noise_deviation)
         self.group = point_group(model.symmetry)
         self.average = WeightAverage(model) if recipe.trainer.average_decay else None
         # part of the state: what a plateau has made of the rate survives a restart
         self.register_buffer("rate_scale", torch.ones((), dtype=torch.float64))
-        self._losses: list[torch.Tensor] = []
+        self._losses: list[float] = []
         self._errors_deg: list[np.ndarray] = []
 
     def predicting_weights(self) -> dict[str, torch.Tensor]:
@@ -54,37 +58,68 @@ class PoseModule(pl.LightningModule):
         own = self.model.state_dict()
         return {**own, **self.average.named(own)} if self.average is not None else own
 
-    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Augment the batch and return its loss; random numbers follow from seed and step."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        """Augment the batch and return its loss; random numbers follow from seed and share.
+
+        The loss of a part is returned twice: Lightning divides the one by the number of parts.
+        """
         del batch_idx
-        seed = _step_seed(self.recipe.trainer.seed, batch.step, self.global_rank)
+        seed = _share_seed(self.recipe.trainer.seed, batch.step, batch.share)
         generator = torch.Generator().manual_seed(seed)
         images_seen = batch.step * self.recipe.data.batch_size
-        images, rotations = self.augmentation(batch.images, batch.rotations, generator, images_seen)
+        images, rotations, origins_px = self.augmentation(
+            batch.images,
+            batch.rotations,
+            batch.origins_angst / self.pixel_size_angst,
+            generator,
+            images_seen,
+        )
         with torch.random.fork_rng(devices=_cuda_devices(images)):
             torch.manual_seed(seed)  # what a model draws for itself: dropout, sampled points
-            loss = self.model.loss(images, rotations, batch.confidence)
-        self.log("train_loss", loss.detach(), on_step=True, logger=False)
+            loss = self._loss(images, rotations, batch.confidence, origins_px)
+        return {"loss": loss, "loss_of_part": loss.detach()}
+
+    def _loss(
+        self,
+        images: torch.Tensor,
+        rotations: torch.Tensor,
+        confidence: torch.Tensor,
+        origins_px: torch.Tensor,
+    ) -> torch.Tensor:
+        if not self.model.learns_shifts:
+            return self.model.loss(images, rotations, confidence)
+        shifts_angst = origins_px * self.pixel_size_angst
+        learner = cast(Any, self.model)  # the base class knows no shifts
+        loss: torch.Tensor = learner.loss(images, rotations, confidence, shifts_angst=shifts_angst)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Move the running mean towards the weights of this step."""
-        del outputs, batch, batch_idx
-        if self.average is not None:
-            step = self.global_step
-            warm = (1 + step) / (_AVERAGE_WARMUP + step)
-            self.average.update(self.model, min(self.recipe.trainer.average_decay, warm))
+        """Move the running mean towards the weights, if this part ended a step."""
+        del outputs, batch
+        if self.average is None or (batch_idx + 1) % self.recipe.trainer.accumulate_grad_batches:
+            return
+        step = self.global_step
+        warm = (1 + step) / (_AVERAGE_WARMUP + step)
+        self.average.update(self.model, min(self.recipe.trainer.average_decay, warm))
 
     def on_validation_epoch_start(self) -> None:
-        """Put the weights that predict in place."""
+        """Put the weights that predict in place, the same in every process."""
         self._losses, self._errors_deg = [], []
+        take_from_first(self._moving_statistics())
         if self.average is not None:
             self.average.swap(self.model)
+
+    def _moving_statistics(self) -> list[torch.Tensor]:
+        """Return what each process has its own of: the buffers, as batch normalisation moves."""
+        buffers = [value for value in self.model.buffers() if value.is_floating_point()]
+        return buffers if self.average is None else [*buffers, *self.average.buffers()]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect loss and angular errors of the validation particles."""
         del batch_idx
-        self._losses.append(self.model.loss(*batch[:3]).detach() * len(batch.images))
+        origins_px = batch.origins_angst / self.pixel_size_angst
+        loss = self._loss(batch.images, batch.rotations, batch.confidence, origins_px)
+        self._losses += [float(loss)] * len(batch.images)
         predicted = self.model.predict(batch.images).rotations
         self._errors_deg.append(
             symmetric_distance_deg(
@@ -93,19 +128,18 @@ class PoseModule(pl.LightningModule):
         )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means and put the training weights back."""
+        """Log the figures of all processes and put the training weights back."""
         if self.average is not None:
             self.average.swap(self.model)
-        if not self._errors_deg:
-            return
-        errors_deg = np.concatenate(self._errors_deg)
-        loss = torch.stack(self._losses).sum() / len(errors_deg)
+        losses = gathered(np.array(self._losses, dtype=np.float64))
+        errors_deg = gathered(np.concatenate([np.empty(0), *self._errors_deg]))
         values = {
-            "val_loss": loss,
-            "val_mean_error_deg": torch.tensor(errors_deg.mean()),
-            "val_median_error_deg": torch.tensor(np.median(errors_deg)),
+            "val_loss": losses.mean(),
+            "val_mean_error_deg": errors_deg.mean(),
+            "val_median_error_deg": np.median(errors_deg),
         }
-        self.log_dict(values, logger=False, sync_dist=self.trainer.world_size > 1)
+        tensors = {name: torch.tensor(float(value)) for name, value in values.items()}
+        self.log_dict(tensors, logger=False)  # the same in every process already
 
     def halve_rate(self) -> None:
         """Use half of the learning rate from the next step on."""
@@ -172,8 +206,8 @@ def _flat(name: str) -> str:
     return name.replace(".", "__")
 
 
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+def _share_seed(seed: int, step: int, share: int) -> int:
+    return int(np.random.SeedSequence([seed, step, share]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _cuda_devices(images: torch.Tensor) -> list[torch.device]:

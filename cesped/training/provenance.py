@@ -27,6 +27,19 @@ def describe_program() -> dict[str, Any]:
     }
 
 
+def describe_model(model: object) -> dict[str, Any]:
+    """Return where the code of a model comes from: module, file, and the package that offers it."""
+    kind = type(model)
+    module = sys.modules.get(kind.__module__)
+    source = getattr(module, "__file__", None)
+    found = importlib.metadata.packages_distributions().get(kind.__module__.partition(".")[0], [])
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "file_sha256": file_sha256(Path(source)) if source else None,
+        "packages": {name: importlib.metadata.version(name) for name in sorted(set(found))},
+    }
+
+
 def describe_machine() -> dict[str, Any]:
     """Return what the run had to compute with."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

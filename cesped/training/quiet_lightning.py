@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 
 from ..errors import CheckpointError, OptionError
 from .checkpoint import read_torch_file, write_torch_file
 from .recipe import TrainingRecipe
+from .sections import TrainerRecipe
 
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
@@ -33,6 +36,9 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+            # what torch.compile has to say about its own steps
+            warnings.filterwarnings("ignore", module=r"torch\._.*")
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\..*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -66,16 +72,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return content
 
 
-def make_trainer(
-    recipe: TrainingRecipe, rounds: int, callbacks: list[Any], folder: Path
-) -> pl.Trainer:
-    """Return Lightning's trainer, which prints and writes nothing but the run's state.
+def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Trainer:
+    """Return Lightning's trainer, which prints and writes nothing by itself.
 
     Parameters
     ----------
     recipe : its section `trainer`, and the clipping of gradients
     rounds : Lightning's epochs
-    callbacks : all that is done besides learning
     folder : of the run
 
     Raises
@@ -87,13 +90,14 @@ def make_trainer(
     try:
         return pl.Trainer(
             max_epochs=rounds,
-            callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
             accelerator=chosen.accelerator,
             devices="auto" if chosen.devices is None else chosen.devices,
             num_nodes=chosen.num_nodes,
-            strategy=chosen.strategy,
+            strategy=_strategy(chosen),
             precision=chosen.precision,  # type: ignore[arg-type]
+            sync_batchnorm=chosen.sync_batchnorm,
+            accumulate_grad_batches=chosen.accumulate_grad_batches,
             gradient_clip_val=recipe.optimizer.gradient_clip or None,
             default_root_dir=str(folder),
             logger=False,
@@ -110,3 +114,21 @@ def make_trainer(
             f"strategy={chosen.strategy}, precision={chosen.precision}: {error} Correct the "
             "recipe, or leave these to their defaults"
         ) from error
+
+
+def _strategy(chosen: TrainerRecipe) -> str | DDPStrategy:
+    """Return how processes work together: Lightning's word, or its DDP without one of its habits.
+
+    It would copy the buffers of the first process to all before every call, validation too, where
+    processes call their models differently often. Ours are made the same before a validation.
+    """
+    several = chosen.num_nodes > 1 or _device_count(chosen) > 1
+    if chosen.strategy not in ("auto", "ddp") or not several:
+        return chosen.strategy
+    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _device_count(chosen: TrainerRecipe) -> int:
+    if chosen.devices is not None:
+        return chosen.devices
+    return torch.cuda.device_count() if chosen.accelerator != "cpu" else 1

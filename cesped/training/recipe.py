@@ -107,8 +107,16 @@ def load_recipe(
         changes = with_own_names(_by_section(settings or {}), where, values)
         for section, inner in changes.items():
             known = values.get(section)
-            values[section] = {**known, **inner} if isinstance(known, Mapping) else inner
+            if not isinstance(known, Mapping) or _is_another_model(section, known, inner):
+                known = {}
+            values[section] = {**known, **inner}
     return TrainingRecipe.from_dict(values, where)
+
+
+def _is_another_model(section: str, known: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    """Return whether changes name another model, whose presets and options are its own."""
+    name = known.get("name", ModelRecipe.name)
+    return section == "model" and changes.get("name", name) != name
 
 
 def _by_section(settings: Mapping[str, object]) -> dict[str, Any]:

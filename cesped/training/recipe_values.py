@@ -27,6 +27,8 @@ def build_section(section: Any, content: dict[str, Any], where: str) -> Any:
         options = {**(content.pop("options", None) or {})}
         options |= {key: content.pop(key) for key in list(content) if key not in kinds}
         content["options"] = {key: _value_of_text(value) for key, value in options.items()}
+        if content.get("name", ModelRecipe.name) != ModelRecipe.name:
+            content.setdefault("preset", None)  # the default preset is that of the default model
     for key in content:
         if key not in kinds:
             raise OptionError(unknown_name(key, list(kinds), where))

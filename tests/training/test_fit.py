@@ -55,7 +55,12 @@ def comparable(folder):
 
 def test_a_run_leaves_model_log_curve_and_provenance(whole_run):
     names = {path.name for path in whole_run.run_dir.iterdir()}
-    assert names == {"model.ckpt", "log.csv", "learning_curve.png", "provenance.json", "run.json"}
+    events = {name for name in names if name.startswith("events.out.tfevents.")}
+    assert len(events) == 1
+    assert names - events == {
+        *("model.ckpt", "log.csv", "learning_curve.png"),
+        *("split.csv", "provenance.json", "run.json"),
+    }
     model, card = load_checkpoint(whole_run.checkpoint)
     assert (card.target, card.halfset, card.symmetry, card.steps) == (TARGET, 0, "C1", 12)
     assert card.preprocessing["image_size"] == 16
@@ -155,4 +160,4 @@ def test_training_starts_from_given_weights(whole_run, entry_dir, tmp_path):
 
 def test_a_wrong_model_option_is_named_before_anything_is_written(entry_dir, tmp_path):
     with pytest.raises(OptionError, match="did you mean 'l_max'"):
-        train_half(TARGET, 0, tmp_path, tiny_recipe(**{"model__lmax": 3}), entry_dir)
+        train_half(TARGET, 0, tmp_path, tiny_recipe(model__l_mx=3), entry_dir)

@@ -55,7 +55,7 @@ def test_an_option_wins_over_a_file_under_whatever_name(tmp_path):
 
 
 def test_names_of_another_model_are_its_own():
-    recipe = load_recipe("demo", {"model.name": "mine", "model.preset": "none", "model.lmax": 5})
+    recipe = load_recipe("demo", {"model.name": "mine", "model.lmax": 5})
     assert recipe.model.options == {"lmax": 5}
 
 

@@ -124,3 +124,13 @@ def test_an_augmentation_recipe_stands_alone():
         load_recipe("paper", {"augmentation.recipe": "papre"})
     own = load_recipe("paper", {"augmentation.recipe": "none", "augmentation.noise_std": "0.1"})
     assert (own.augmentation.recipe, own.augmentation.noise_std) == (None, 0.1)
+
+
+def test_another_model_begins_without_the_options_of_the_recipes_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {l_max: 3}\n")
+    assert load_recipe(path).model.preset == "paper"
+    for name in ("demo", path):
+        model = load_recipe(name, {"model.name": "mine"}, {"model.width": "8"}).model
+        assert (model.name, model.preset, model.options) == ("mine", None, {"width": 8})
+    assert load_recipe("demo", {"model.name": "image2sphere"}).model.preset == "small"

@@ -1,6 +1,9 @@
 """An entry and a recipe so small that a whole training run takes a second or two."""
 
+from plain_cnn import PlainCnn
+
 from cesped.data.demo_entry import DemoSpecification, make_entry
+from cesped.models import registry
 from cesped.training.recipe import load_recipe
 
 TARGET = "TINY"
@@ -22,21 +25,31 @@ def make_tiny_entry(benchmark_dir, name=TARGET, symmetry="C1", particles=40):
     )
 
 
+TINY = {
+    "data.image_size": 16,
+    "data.batch_size": 8,
+    "model.widths": [4, 8, 8],
+    "model.l_max": 2,
+    "model.sphere_features": 8,
+    "model.so3_features": 4,
+    "model.projector_order": 1,
+    "model.filter_order": 1,
+    "model.grid_order": 1,
+    "trainer.max_steps": 12,
+    "trainer.steps_per_round": 4,
+    "trainer.accelerator": "cpu",
+}
+
+
 def tiny_recipe(**overrides):
-    values = {
-        "data.image_size": 16,
-        "data.batch_size": 8,
-        "model.widths": [4, 8, 8],
-        "model.l_max": 2,
-        "model.sphere_features": 8,
-        "model.so3_features": 4,
-        "model.projector_order": 1,
-        "model.filter_order": 1,
-        "model.grid_order": 1,
-        "trainer.max_steps": 12,
-        "trainer.steps_per_round": 4,
-        "trainer.accelerator": "cpu",
-    }
-    return load_recipe(
-        "demo", {**values, **{k.replace("__", "."): v for k, v in overrides.items()}}
-    )
+    return load_recipe("demo", TINY, {k.replace("__", "."): v for k, v in overrides.items()})
+
+
+def cnn_recipe(**overrides):
+    """Return a recipe of the third-party model of the documents, which takes less time still."""
+    if "plain_cnn" not in registry._REGISTERED:
+        registry.register_model("plain_cnn")(PlainCnn)
+    own = {"model.name": "plain_cnn", "model.widths": [8, 16], "optimizer.lr": 0.003}
+    kept = ("data.", "trainer.")
+    values = {key: value for key, value in TINY.items() if key.startswith(kept)} | own
+    return load_recipe("demo", values, {k.replace("__", "."): v for k, v in overrides.items()})
