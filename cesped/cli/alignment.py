@@ -5,9 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..vocabulary import Backend, PredictionType
-from .command import BenchmarkDir, Command
-from .score_options import Cpus, IgnoreSymmetry, MaskFile, UseGtMask, UsePredConfidence
+from ..vocabulary import PredictionType
+from .command import BenchmarkDir, Command, Device, MemoryGb
+from .score_options import (
+    BackendChoice,
+    Cpus,
+    IgnoreSymmetry,
+    MapCache,
+    MaskFile,
+    Mpirun,
+    RelionBinDir,
+    RelionContainer,
+    UseGtMask,
+    UsePredConfidence,
+)
 
 if TYPE_CHECKING:
     from ..workflows.alignment import AlignedMap
@@ -40,9 +51,13 @@ def abinitio(
     mask: MaskFile = None,
     ignore_symmetry: IgnoreSymmetry = False,
     n_cpus: Cpus = 2,
-    backend: Annotated[
-        Backend, typer.Option("--backend", help="Program that reconstructs.")
-    ] = Backend.NATIVE,
+    backend: BackendChoice = None,
+    relion_bin_dir: RelionBinDir = None,
+    mpirun: Mpirun = None,
+    container: RelionContainer = None,
+    device: Device = None,
+    memory_gb: MemoryGb = None,
+    map_cache: MapCache = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Score poses that were found without a reference.
@@ -58,7 +73,7 @@ def abinitio(
     aligned poses as aligned_0.star and aligned_1.star.
     """
     from ..workflows.alignment import score_abinitio
-    from ..workflows.scoring import REPORT_NAME, ScoringOptions
+    from ..workflows.scoring import REPORT_NAME, ScoringOptions, choose_backend
     from .progress_bar import make_progress
     from .score_table import print_score
 
@@ -68,8 +83,14 @@ def abinitio(
         use_mask=use_gt_mask,
         mask=mask,
         ignore_symmetry=ignore_symmetry,
-        backend=backend,
+        backend=choose_backend(backend, relion_bin_dir, mpirun, container),
         threads=n_cpus,
+        relion_bin_dir=relion_bin_dir,
+        mpirun=mpirun,
+        container=container,
+        device=device,
+        memory_gb=memory_gb,
+        map_cache=map_cache,
     )
     result = score_abinitio(
         target,

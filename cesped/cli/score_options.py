@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..vocabulary import Backend
+
 UsePredConfidence = Annotated[
     bool,
     typer.Option(
@@ -31,3 +33,36 @@ IgnoreSymmetry = Annotated[
 ]
 
 Cpus = Annotated[int, typer.Option("--n_cpus", min=1, help="Processor cores to use.")]
+
+BackendChoice = Annotated[
+    Backend | None,
+    typer.Option(
+        "--backend",
+        help="Program that reconstructs: native (processor), torch (GPU) or relion; native, or "
+        "relion if one of its options is given.",
+    ),
+]
+
+RelionBinDir = Annotated[
+    str | None,
+    typer.Option("--relionBinDir", metavar="DIR", help="Where RELION's programs are."),
+]
+
+Mpirun = Annotated[
+    str | None,
+    typer.Option("--mpirun", metavar="COMMAND", help="Launcher of RELION's processes."),
+]
+
+RelionContainer = Annotated[
+    str | None,
+    typer.Option("--relionSingularity", metavar="SIF", help="Container image that has RELION."),
+]
+
+MapCache = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapCache",
+        metavar="DIR",
+        help="Keep the maps of the known poses there, for the next evaluation of the entry.",
+    ),
+]

@@ -5,9 +5,20 @@ from typing import Annotated
 
 import typer
 
-from ..vocabulary import Backend, PredictionType
+from ..vocabulary import PredictionType
 from .command import BenchmarkDir, Command, Device, MemoryGb
-from .score_options import Cpus, IgnoreSymmetry, MaskFile, UseGtMask, UsePredConfidence
+from .score_options import (
+    BackendChoice,
+    Cpus,
+    IgnoreSymmetry,
+    MapCache,
+    MaskFile,
+    Mpirun,
+    RelionBinDir,
+    RelionContainer,
+    UseGtMask,
+    UsePredConfidence,
+)
 
 
 def _print_input_format(asked: bool) -> None:
@@ -53,26 +64,10 @@ def evaluate(
             help="Compute all again, or keep a score in --outdir made from the very same files.",
         ),
     ] = True,
-    backend: Annotated[
-        Backend | None,
-        typer.Option(
-            "--backend",
-            help="Program that reconstructs: native (processor), torch (GPU) or relion; native, or "
-            "relion if one of its options is given.",
-        ),
-    ] = None,
-    relion_bin_dir: Annotated[
-        str | None,
-        typer.Option("--relionBinDir", metavar="DIR", help="Where RELION's programs are."),
-    ] = None,
-    mpirun: Annotated[
-        str | None,
-        typer.Option("--mpirun", metavar="COMMAND", help="Launcher of RELION's processes."),
-    ] = None,
-    container: Annotated[
-        str | None,
-        typer.Option("--relionSingularity", metavar="SIF", help="Container image that has RELION."),
-    ] = None,
+    backend: BackendChoice = None,
+    relion_bin_dir: RelionBinDir = None,
+    mpirun: Mpirun = None,
+    container: RelionContainer = None,
     device: Device = None,
     memory_gb: MemoryGb = None,
     kept_shares: Annotated[
@@ -91,14 +86,7 @@ def evaluate(
             help="Also make the map of one fixed view: a floor of which half maps agree.",
         ),
     ] = False,
-    map_cache: Annotated[
-        Path | None,
-        typer.Option(
-            "--mapCache",
-            metavar="DIR",
-            help="Keep the maps of the known poses there, for the next evaluation of the entry.",
-        ),
-    ] = None,
+    map_cache: MapCache = None,
     input_format: Annotated[
         bool,
         typer.Option(

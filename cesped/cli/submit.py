@@ -170,7 +170,11 @@ def _print_report(report: "CheckReport") -> None:
         )
     for finding in report.findings:
         head = f"  {finding.severity:<11}{finding.where}: "
-        print(textwrap.fill(head + finding.what, _WIDTH, subsequent_indent=" " * 13))
+        print(
+            textwrap.fill(
+                head + finding.what, _WIDTH, subsequent_indent=" " * 13, break_on_hyphens=False
+            )
+        )
     counts = {
         severity: sum(finding.severity is severity for finding in report.findings)
         for severity in (Severity.FAULT, Severity.SUSPICIOUS)

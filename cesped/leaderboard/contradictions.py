@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..errors import MissingFileError
 from ..evaluation.results import EvaluationResult
+from ..vocabulary import Track
 from .manifest import EntrySubmission, Manifest
 from .particle_errors import ParticleErrors, errors_name, read_errors
 from .submission import inside
@@ -22,6 +23,9 @@ def complaints_about_result(
         found.append(
             f"is a score of {result.prediction_type}, the manifest says {manifest.prediction_type}"
         )
+    track = result.stamps.get("track", Track.SUPERVISED.value)
+    if track != manifest.track.value:
+        found.append(f"is a score of the track {track}, the manifest says {manifest.track}")
     stamped = tuple(file["checksum"] for file in result.stamps["prediction_files"])
     if stamped != entry.checksums:
         found.append("is a score of other predictions: their checksums differ")

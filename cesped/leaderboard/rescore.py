@@ -68,6 +68,7 @@ def compare_scores(submitted: EvaluationResult, found: EvaluationResult) -> Comp
 def _why_not_comparable(submitted: EvaluationResult, found: EvaluationResult) -> str | None:
     for what, key in {
         "metric versions": "metric_version",
+        "tracks": "track",
         "particles": "entry_files",
         "masks": "mask_file",
         "predictions": "prediction_files",

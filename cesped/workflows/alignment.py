@@ -11,7 +11,7 @@ from ..io.files import check_writable
 from ..progress import SILENT, Progress
 from ..vocabulary import FSC_THRESHOLDS
 from .maps import check_pixel_sizes, read_map
-from .scoring import REPORT_NAME, ScoringOptions
+from .scoring import REPORT_NAME, ScoringOptions, make_engine
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
@@ -134,7 +134,6 @@ def score_abinitio(
     The errors of `cesped.evaluation.abinitio_entry.evaluate_abinitio`.
     """
     from ..evaluation.abinitio_entry import evaluate_abinitio
-    from ..reconstruction.backends import make_reconstructor
     from ..report.html import write_report
 
     chosen = options or ScoringOptions()
@@ -148,7 +147,7 @@ def score_abinitio(
         benchmark_dir=benchmark_dir,
         mask=chosen.mask,
         use_mask=chosen.use_mask,
-        reconstructor=make_reconstructor(chosen.backend, n_processes=chosen.threads or 1),
+        reconstructor=make_engine(chosen),
         outdir=outdir,
         ignore_symmetry=chosen.ignore_symmetry,
         threads=chosen.threads,

@@ -70,6 +70,35 @@ def choose_backend(backend: Backend | str | None, *relion_options: str | None) -
     return Backend.RELION if any(relion_options) else Backend.NATIVE
 
 
+def make_engine(options: ScoringOptions, *, sharded: bool = False) -> "Reconstructor":
+    """Return what makes the maps, with its cache if one was asked for.
+
+    Parameters
+    ----------
+    options : backend, and where it is.
+    sharded : share the particles among the processes that `torchrun` started, if it did.
+
+    Raises
+    ------
+    OptionError
+        If there is no such backend or device.
+    """
+    from ..reconstruction.backends import make_reconstructor
+    from ..reconstruction.map_cache import CachedReconstructor
+
+    engine = make_reconstructor(
+        options.backend,
+        bin_dir=options.relion_bin_dir,
+        mpirun=options.mpirun,
+        n_processes=options.threads or 1,
+        container=options.container,
+        device=options.device,
+        memory_gb=options.memory_gb,
+        sharded=sharded,
+    )
+    return engine if options.map_cache is None else CachedReconstructor(engine, options.map_cache)
+
+
 def score_predictions(
     target: str,
     predictions: tuple[str | os.PathLike[str], str | os.PathLike[str]],
@@ -148,22 +177,8 @@ def _evaluate_and_report(
     progress: Progress,
 ) -> "EvaluationResult":
     from ..evaluation.entry import evaluate_entry
-    from ..reconstruction.backends import make_reconstructor
-    from ..reconstruction.map_cache import CachedReconstructor
     from ..report.html import write_report
 
-    engine: Reconstructor = make_reconstructor(
-        options.backend,
-        bin_dir=options.relion_bin_dir,
-        mpirun=options.mpirun,
-        n_processes=options.threads or 1,
-        container=options.container,
-        device=options.device,
-        memory_gb=options.memory_gb,
-        sharded=True,
-    )
-    if options.map_cache is not None:
-        engine = CachedReconstructor(engine, options.map_cache)
     result = evaluate_entry(
         target,
         *predictions,
@@ -172,7 +187,7 @@ def _evaluate_and_report(
         benchmark_dir=benchmark_dir,
         mask=options.mask,
         use_mask=options.use_mask,
-        reconstructor=engine,
+        reconstructor=make_engine(options, sharded=True),
         outdir=folder,
         ignore_symmetry=options.ignore_symmetry,
         threads=options.threads,
