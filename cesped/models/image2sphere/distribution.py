@@ -7,7 +7,7 @@ import torch
 
 from ...errors import OptionError
 from ...geometry.grids import So3Grid
-from ...geometry.symmetry import PointGroup
+from ...geometry.symmetry import PointGroup, point_group
 from ...vocabulary import Decoding
 from .decoding import PoseDecoder
 from .grid_logits import GridLogits
@@ -40,19 +40,13 @@ class PoseSpace:
             GridLogits(l_max, grid), GridNodes(grid, symmetry), RotationSeries(l_max), symmetry
         )
 
-    def to(self, device: torch.device) -> "PoseSpace":
-        """Return the same on another device; this one is left where it is."""
-        if self.nodes.frames.device == device:
-            return self
-        moved = PoseSpace.of_order(self.logits.grid.order, self.logits.l_max, self.group)
-        for module in (moved.logits, moved.nodes, moved.series):
-            module.to(device)
-        return moved
-
 
 @lru_cache(maxsize=2)
-def _space(order: int, l_max: int, symmetry: PointGroup, device: torch.device) -> PoseSpace:
-    return PoseSpace.of_order(order, l_max, symmetry).to(device)
+def _space(order: int, l_max: int, symmetry: str, device: torch.device) -> PoseSpace:
+    space = PoseSpace.of_order(order, l_max, point_group(symmetry))
+    for module in (space.logits, space.nodes, space.series):
+        module.to(device)
+    return space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,19 +91,16 @@ class PoseDistribution:
             If there is no such order.
         """
         logits = self.space.logits
-        space = _space(order, logits.l_max, self.space.group, self.harmonics.device)
+        space = _space(order, logits.l_max, self.space.group.name, self.harmonics.device)
         return dataclasses.replace(self, space=space)
 
     def to(self, device: torch.device | str) -> "PoseDistribution":
         """Return the same distributions on another device."""
         harmonics = self.harmonics.to(device)
-        logits = self.space.logits
-        space = (
-            self.space
-            if harmonics.device == self.harmonics.device
-            else _space(logits.grid.order, logits.l_max, self.space.group, harmonics.device)
-        )
-        return dataclasses.replace(self, harmonics=harmonics, space=space)
+        if harmonics.device == self.harmonics.device:
+            return self
+        moved = dataclasses.replace(self, harmonics=harmonics)
+        return moved.at_order(self.grid.order)
 
     @torch.no_grad()
     def probabilities(self) -> torch.Tensor:

@@ -20,7 +20,8 @@ from ...geometry.grids import So3Grid
 from .harmonics import orders, small_wigner, so3_index, so3_size, turn_about_z
 
 #: Logits held at a time: on a processor they should fit its cache, elsewhere keep it busy.
-_BLOCK_LOGITS = {"cpu": 1 << 18, "cuda": 1 << 26}
+_BLOCK_LOGITS = {"cpu": 1 << 18}
+_BLOCK_LOGITS_ELSEWHERE = 1 << 26
 
 #: Differences of logits below it count as it: subnormal numbers are slow, and tell nothing.
 _NEGLIGIBLE = -80.0
@@ -128,8 +129,7 @@ class GridLogits(nn.Module):
 
     def blocks(self, batch: int) -> Iterator[tuple[int, int]]:
         """Yield the bounds of blocks of directions whose logits fit in little memory."""
-        device = self.waves.device.type
-        held = _BLOCK_LOGITS.get(device, _BLOCK_LOGITS["cuda"])
+        held = _BLOCK_LOGITS.get(self.waves.device.type, _BLOCK_LOGITS_ELSEWHERE)
         step = max(1, held // max(1, batch * self.grid.n_inplane))
         for start in range(0, self.grid.n_directions, step):
             yield start, min(start + step, self.grid.n_directions)
