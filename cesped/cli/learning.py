@@ -65,9 +65,12 @@ def train(
     Every setting of the recipe can be given as an option by its dotted name, as in
     --optimizer.lr 1e-4 --trainer.max_epochs 50; a wrong name is answered with the nearest one.
     """
+    from ..progress import SILENT
+    from ..training.ranks import is_main_process
     from ..workflows.learning import read_recipe, train_and_predict
     from .progress_bar import make_progress
 
+    is_main = is_main_process()  # of several processes that train together, one speaks
     outcome = train_and_predict(
         target,
         halfset,
@@ -76,8 +79,10 @@ def train(
         start_from=checkpoint,
         predict_other_half=not skip_other_half,
         benchmark_dir=benchmark_dir,
-        progress=make_progress(),
+        progress=make_progress() if is_main else SILENT,
     )
+    if not is_main:
+        return
     print(f"Checkpoint:  {outcome.checkpoint}")
     if outcome.predictions is not None:
         print(f"Predictions: {outcome.predictions}")
