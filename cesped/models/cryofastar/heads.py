@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from .blocks import layer_norm
+from .precision import without_autocast
 
 #: Values of a pixel from the first linear layer: three coordinates, a logit of confidence.
 _POINT_CHANNELS = 4
@@ -47,7 +48,7 @@ class PlanarMapHead(nn.Module):
         points `(S, H, W, 3)`, confidence `(S, H, W)` = 1 + exp(logit), image `(S, 1, H, W)`,
         in the type of the head's weights, whatever autocast says: coordinates need their digits
         """
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens):
             mixed = self.norm_reduce(self.reduce(tokens.to(self.points.weight.dtype)))
             grid = mixed.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
             mixed = self.norm_mix(self.mix(grid).permute(0, 2, 3, 1))  # (S, rows, columns, C)

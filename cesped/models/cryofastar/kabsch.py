@@ -3,6 +3,7 @@
 import torch
 
 from ...errors import GeometryError
+from .precision import without_autocast
 
 
 def weighted_kabsch(
@@ -30,7 +31,7 @@ def weighted_kabsch(
     matrices are decomposed in float64. Points on a plane leave one singular value zero; the sign
     of its vector is what makes the rotation proper. Autocast has no say.
     """
-    with torch.autocast(target.device.type, enabled=False):
+    with without_autocast(target):
         total = weights.sum(dim=-1, keepdim=True)
         share = (weights / total)[..., None]  # (..., P, 1)
         source_mean = (share * source).sum(dim=-2, keepdim=True)

@@ -94,7 +94,8 @@ def maps_of_poses(
         )
     plane = plane_points(height, width, convention, rotations.device, rotations.dtype)
     turned = torch.einsum("...ij,hwj->...hwi", rotations, plane)
-    shares = shifts_px.to(rotations.dtype) / shifts_px.new_tensor([width, height])
+    x, y = shifts_px.to(rotations.dtype).unbind(dim=-1)
+    shares = torch.stack([x / width, y / height], dim=-1)
     if convention is MapConvention.RELEASED:
         shares = shares.flip(-1)
     points = turned + torch.nn.functional.pad(shares, (0, 1))[..., None, None, :]
@@ -132,4 +133,5 @@ def shifts_from_translations(
     shares = translations[..., :2]
     if convention is MapConvention.RELEASED:
         shares = shares.flip(-1)
-    return shares * shares.new_tensor([width, height])
+    x, y = shares.unbind(dim=-1)
+    return torch.stack([x * width, y * height], dim=-1)

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cesped.errors import GeometryError, OptionError
 from cesped.models.cryofastar.config import PRESETS, CryoFastARConfig
 from cesped.models.cryofastar.model import CryoFastAR
+from cesped.models.cryofastar.poses import poses_of_maps
 from cesped.models.cryofastar.rotary import rotary_tables, rotate
 
 
@@ -234,3 +235,21 @@ def test_sizes_that_cannot_be_are_refused():
         CryoFastARConfig(decoder_depth=0)
     with pytest.raises(OptionError, match="no size 'depth'"):
         CryoFastARConfig.from_dict({"depth": 3})
+
+
+def test_it_runs_where_its_input_is(model):
+    from second_device import ELSEWHERE, back, second_device, there
+
+    images = views_of(1, 3, 32, 32)
+    with torch.no_grad(), second_device():
+        far = CryoFastAR(plain.TINY)
+        state = {name: there(value) for name, value in model.state_dict().items()}
+        far.load_state_dict(state, assign=True)
+        maps = far(there(images))
+        found = poses_of_maps(maps, from_reference=True)
+        assert found.rotations.device == ELSEWHERE
+        points, rotations = back(maps.points), back(found.rotations)
+    with torch.no_grad():
+        exact = model(images)
+    torch.testing.assert_close(points, exact.points)
+    torch.testing.assert_close(rotations, poses_of_maps(exact, from_reference=True).rotations)

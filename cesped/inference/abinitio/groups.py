@@ -1,0 +1,127 @@
+"""All particles in the frame of one reference: groups of it and some others, decoded in turn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...errors import OptionError
+from ...geometry.poses import Poses
+from ...geometry.rotations import nearest_rotations
+from ...models.cryofastar.consensus import Ransac
+from ...models.cryofastar.model import CryoFastAR
+from ...models.cryofastar.poses import poses_of_maps
+from ...progress import SILENT, Progress
+from .features import ViewFeatures
+
+#: Views that the paper decodes together: the reference and 127 others.
+VIEWS = 128
+
+
+@dataclass(frozen=True)
+class FramePoses:
+    """Poses of `P` particles in the frame of one of them, and perhaps of the other hand.
+
+    Parameters
+    ----------
+    reference : index of the particle whose rotation is the identity
+    rotations : `(P, 3, 3)` of `x_reference = R @ x_image`
+    shifts_px : `(P, 2)` displacement x, y of the content [pixel]
+    confidence : `(P,)` mean confidence of the planar map, above 1
+    """
+
+    reference: int
+    rotations: torch.Tensor
+    shifts_px: torch.Tensor
+    confidence: torch.Tensor
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether confidence tells particles apart at all; untrained weights' does not."""
+        return float(self.confidence.std()) > 1e-5 * float(self.confidence.mean())
+
+    def to_poses(self, pixel_size_angst: float) -> Poses:
+        """Return the poses as a star file has them: origins [angstrom], confidence up to 1.
+
+        Parameters
+        ----------
+        pixel_size_angst : of the images that were given to the network
+
+        Notes
+        -----
+        A confidence C = 1 + exp(.) becomes 1 - 1 / C, which keeps its order.
+        """
+        rotations = nearest_rotations(self.rotations.double().cpu().numpy())
+        origins = -pixel_size_angst * self.shifts_px.double().cpu().numpy()
+        return Poses(rotations, origins, 1.0 - 1.0 / np.asarray(self.confidence.double().cpu()))
+
+
+@torch.inference_mode()
+def poses_in_one_frame(
+    model: CryoFastAR,
+    views: ViewFeatures,
+    reference: int,
+    views_per_group: int = VIEWS,
+    groups_at_once: int = 4,
+    weighted: bool = True,
+    ransac: Ransac | None = None,
+    progress: Progress = SILENT,
+) -> FramePoses:
+    """Return the poses of all particles relative to one.
+
+    Parameters
+    ----------
+    model : its decoder is run on kept features
+    views : of all particles
+    reference : index of the particle that is view 0 of every group
+    views_per_group : the reference and as many others less one; accuracy grows with it
+    groups_at_once : decoded in one pass
+    weighted, ransac : of `poses_of_maps`
+    progress : told of every particle
+
+    Raises
+    ------
+    OptionError
+        If there are fewer than two particles, or a group would have fewer.
+
+    Notes
+    -----
+    The last group is filled up with particles of the first ones, so that it is as large as the
+    others and nobody is posed with less company; what is said about these there is not used. The
+    reference has the identity; its shift and confidence are means over the groups.
+    """
+    count = len(views)
+    if min(count, views_per_group) < 2 or groups_at_once < 1 or not 0 <= reference < count:
+        raise OptionError(
+            f"{count} particles in groups of {views_per_group}, reference {reference}: a group "
+            "needs the reference and one more, and the reference must be one of the particles"
+        )
+    others = torch.cat([torch.arange(reference), torch.arange(reference + 1, count)])
+    size = min(views_per_group - 1, len(others))
+    filled = torch.cat([others, others[: -len(others) % size]])
+    device = next(model.parameters()).device
+    rotations, shifts = torch.empty(len(filled), 3, 3), torch.empty(len(filled), 2)
+    confidence, own = torch.empty(len(filled)), []
+    with progress.task("posing particles", len(others)) as advance:
+        for start in range(0, len(filled), size * groups_at_once):
+            part = slice(start, start + size * groups_at_once)
+            groups = filled[part].view(-1, size)
+            index = torch.nn.functional.pad(groups, (1, 0), value=reference)
+            features = views.features[index.to(views.features.device)].to(device)
+            maps = model.decode(features, views.rows, views.columns, with_images=False)
+            found = poses_of_maps(maps, model.convention, weighted=weighted, ransac=ransac)
+            rotations[part] = found.rotations[:, 1:].flatten(0, 1).float().cpu()
+            shifts[part] = found.shifts_px[:, 1:].flatten(0, 1).float().cpu()
+            confidence[part] = found.confidence[:, 1:].flatten().float().cpu()
+            own.append((found.shifts_px[:, 0].float().cpu(), found.confidence[:, 0].float().cpu()))
+            advance(min(part.stop, len(others)) - min(start, len(others)))
+    result = FramePoses(
+        reference,
+        torch.eye(3).repeat(count, 1, 1),
+        torch.cat([shift for shift, _ in own]).mean(dim=0).repeat(count, 1),
+        torch.cat([c for _, c in own]).mean().repeat(count),
+    )
+    result.rotations[others] = rotations[: len(others)]
+    result.shifts_px[others] = shifts[: len(others)]
+    result.confidence[others] = confidence[: len(others)]
+    return result
