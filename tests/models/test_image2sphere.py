@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from second_device import back, second_device, there
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +17,9 @@ from cesped.geometry.rotations import geodesic_distance_deg, random_rotations
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 from cesped.models.image2sphere.grid_logits import GridLogits
 from cesped.models.image2sphere.harmonics import so3_slices, wigner_matrices
+from cesped.models.image2sphere.presets import PRESETS
 from cesped.models.registry import build_model
+from cesped.physics.resampling import resize_band_limited
 
 TINY = {
     "encoder": "compact",
@@ -186,3 +189,146 @@ def test_sixty_four_particles_are_learnt_below_the_grid_spacing(symmetry):
     predicted = model.predict(images).rotations.double().numpy()
     error_deg = symmetric_distance_deg(rotations, predicted, group)
     assert error_deg.mean() < model.grid.inplane_step_deg
+
+
+def test_paper_preset_holds_the_papers_numbers():
+    """CESPED paper, appendix B; the encoder alone is a smaller one here."""
+    model = build_model("image2sphere", "D2", preset="paper", encoder="resnet18")
+    assert PRESETS["paper"]["encoder"] == "resnet152"
+    assert model.input_px == 256
+    assert model.channels.n_channels == 3
+    # the hemisphere of 768 pixels with its equator left out, half of them in training
+    assert model.project.n_sampled == round(0.5 * len(model.project.points)) == 184
+    assert tuple(model.reduce.weight.shape[0:1]) == (512,)
+    assert model.sphere_convolution.weight.shape == (512, 16, 768)
+    assert model.so3_convolution.weight.shape == (16, 1, 8 * 3 * 8)
+    assert model.activation.transform.l_max == model.logits_at_nodes.l_max == 8
+    assert model.grid.size == 294_912
+    assert model.label_width_deg == 0
+    assert model.decoding == "argmax"
+    assert not model.learns_shifts
+
+
+def test_images_of_any_size_are_resampled_about_their_centre():
+    model = tiny(input_px=24).eval()
+    images = blobs(2, 48)
+    found = model.distribution(images).harmonics
+    expected = model.distribution(resize_band_limited(images, 24)).harmonics
+    torch.testing.assert_close(found, expected)
+    assert model.loss(images, torch.eye(3).expand(2, 3, 3), torch.ones(2)).isfinite()
+
+
+def test_a_prediction_holds_its_distribution_if_asked():
+    model = tiny("D2").eval()
+    images = blobs(3)
+    assert model.predict(images).distribution is None
+    prediction = model.predict(images, distribution=True)
+    found = prediction.distribution
+    assert len(found) == 3
+    torch.testing.assert_close(found.probabilities(), torch.softmax(model.logits(images), dim=1))
+    torch.testing.assert_close(found.decode(model.decoding)[0], prediction.rotations)
+
+
+def test_temperature_is_fitted_kept_and_makes_confidence_honest():
+    model = tiny(grid_order=2).eval()
+    images = blobs(40)
+    with torch.no_grad():
+        for parameter in model.so3_convolution.parameters():
+            parameter.mul_(40.0)
+    found = model.distribution(images)
+    generator = torch.Generator().manual_seed(0)
+    nodes = torch.multinomial(found.probabilities(), 1, generator=generator)[:, 0]
+    poses = torch.from_numpy(model.grid.rotations(nodes.numpy())).float()
+    with torch.no_grad():  # what would be right is now stated three times as sharply
+        for parameter in model.so3_convolution.parameters():
+            parameter.mul_(3.0)
+    before = model.predict(images)
+    assert model.calibrate([(images[:20], poses[:20]), (images[20:], poses[20:])]) == (
+        pytest.approx(3.0, rel=0.35)
+    )
+    after = model.predict(images)
+    assert float(after.confidence.mean()) < float(before.confidence.mean())
+    twin = build_model(**model.config).eval()
+    twin.load_state_dict(model.state_dict())
+    torch.testing.assert_close(twin.predict(images).confidence, after.confidence)
+    assert not model.training
+    assert model.calibrate([]) == 1.0
+
+
+def test_a_state_from_before_there_was_a_temperature_loads():
+    model = tiny()
+    state = model.state_dict()
+    del state["temperature"]
+    twin = tiny(seed=1)
+    twin.temperature.fill_(2.0)
+    twin.load_state_dict(state)
+    assert float(twin.temperature) == 1.0
+
+
+@pytest.mark.parametrize("options", [{"label_width_deg": 8.0}, {"test_time_turns": 2}])
+def test_mixed_precision_stops_at_the_encoder(options):
+    model = tiny(**options).eval()
+    images, rotations = blobs(2), torch.eye(3).expand(2, 3, 3)
+    exact = float(model.loss(images, rotations, torch.ones(2)).detach())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model.loss(images, rotations, torch.ones(2))
+        prediction = model.predict(images)
+    assert mixed.dtype == prediction.rotations.dtype == torch.float32
+    assert float(mixed.detach()) == pytest.approx(exact, rel=0.02)
+    mixed.backward()
+
+
+def moved(model):
+    """Put parameters and buffers on the second device, as `model.to` does for a real one."""
+    for module in model.modules():
+        for name, value in module._parameters.items():
+            if value is not None:
+                module._parameters[name] = nn.Parameter(there(value.detach()))
+        for name, value in module._buffers.items():
+            module._buffers[name] = there(value)
+    return model
+
+
+@pytest.mark.parametrize("options", [{"label_width_deg": 8.0}, {"decoding": "neighbours"}])
+def test_a_step_on_another_device_gives_the_same_numbers(options):
+    options |= {"shift_head": True, "pixel_size_angst": 2.0, "test_time_turns": 2}
+    model = tiny("D2", **options).eval()
+    images, origins = blobs(2), torch.ones(2, 2)
+    rotations = torch.from_numpy(random_rotations(2, np.random.default_rng(0))).float()
+    here = model.loss(images, rotations, torch.ones(2), shifts_angst=origins)
+    here.backward()
+    slope = model.so3_convolution.weight.grad
+    expected = model.predict(images)
+    with second_device():
+        far = moved(tiny("D2", **options).eval())
+        value = far.loss(
+            there(images), there(rotations), there(torch.ones(2)), shifts_angst=there(origins)
+        )
+        value.backward()
+        found = far.predict(there(images), distribution=True)
+        torch.testing.assert_close(back(value.detach()), here.detach())
+        torch.testing.assert_close(back(far.so3_convolution.weight.grad), slope)
+        torch.testing.assert_close(back(found.shifts_angst), expected.shifts_angst)
+        torch.testing.assert_close(back(found.rotations), expected.rotations)
+        assert len(back(found.distribution.top_k(3)[1])) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [{"label_width_deg": 8.0}, {"decoding": "neighbours"}])
+def test_a_step_on_a_gpu_gives_the_same_numbers(options):
+    model = tiny("D2", test_time_turns=2, **options).eval()
+    images = blobs(2)
+    rotations = torch.from_numpy(random_rotations(2, np.random.default_rng(0))).float()
+    here = float(model.loss(images, rotations, torch.ones(2)).detach())
+    expected = model.predict(images)
+    far = model.to("cuda")
+    value = far.loss(images.cuda(), rotations.cuda(), torch.ones(2).cuda())
+    value.backward()
+    found = far.predict(images.cuda(), distribution=True)
+    assert float(value.detach()) == pytest.approx(here, rel=1e-3)
+    error_deg = geodesic_distance_deg(
+        found.rotations.double().cpu().numpy(), expected.rotations.double().numpy()
+    )
+    assert error_deg.max() < 1.0
+    torch.testing.assert_close(found.confidence.cpu(), expected.confidence, atol=1e-3, rtol=0)
+    assert found.distribution.to("cpu").at_order(2).probabilities().shape == (2, 4608)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, cast
 
 import torch
@@ -168,12 +169,12 @@ class Image2Sphere(PoseModel):
         field_angst = self._field_angst(images)
         images = self._resized(images)
         signals = self._signals(images)
-        with torch.autocast(images.device.type, enabled=False):
-            losses = self._rotation_losses(self._of_signals(signals).float(), rotations)
+        with _in_single_precision(images):
+            losses = self._rotation_losses(self._of_signals(signals), rotations)
             if self.shifts is not None and shifts_angst is not None:
-                share = shifts_angst.float() / field_angst
-                logits = self.shifts.correlation(signals.float(), images)
-                losses = losses + self.shift_weight * self.shifts.loss(logits, share)
+                logits = self.shifts.correlation(signals, images)
+                wanted = shifts_angst.float() / field_angst
+                losses = losses + self.shift_weight * self.shifts.loss(logits, wanted)
             return confidence_weighted(losses, confidence)
 
     @torch.no_grad()
@@ -188,12 +189,13 @@ class Image2Sphere(PoseModel):
         field_angst = self._field_angst(images)
         images = self._resized(images)
         signals = self._signals(images)
-        found = self._distribution(images, signals)
-        rotations, confidence = found.decode(self.decoding)
         shifts_angst = None
-        if self.shifts is not None:
-            share = self.shifts.expectation(self.shifts.correlation(signals, images))
-            shifts_angst = share * field_angst
+        found = self._distribution(images, signals)
+        with _in_single_precision(images):
+            rotations, confidence = found.decode(self.decoding)
+            if self.shifts is not None:
+                share = self.shifts.expectation(self.shifts.correlation(signals, images))
+                shifts_angst = share * field_angst
         return PosePrediction(rotations, confidence, shifts_angst, found if distribution else None)
 
     @torch.no_grad()
@@ -250,11 +252,11 @@ class Image2Sphere(PoseModel):
         return self.logits_at_nodes.log_normaliser(found) - wanted
 
     def _distribution(self, images: torch.Tensor, signals: torch.Tensor) -> PoseDistribution:
-        total = self._of_signals(signals).float()
+        total = self._of_signals(signals)
         l_max = int(self.options["l_max"])
         for turn in range(1, self.test_time_turns):
             angle_rad = 2 * math.pi * turn / self.test_time_turns
-            found = self._of_signals(self._signals(turned_images(images, angle_rad))).float()
+            found = self._of_signals(self._signals(turned_images(images, angle_rad)))
             total = total + turned_about_z(found, l_max, -angle_rad)
         scale = cast(torch.Tensor, self.temperature) * max(1, self.test_time_turns)
         return PoseDistribution(total / scale, self._space(), self.decoding_radius_deg)
@@ -268,11 +270,14 @@ class Image2Sphere(PoseModel):
     def _signals(self, images: torch.Tensor) -> torch.Tensor:
         """Return the rectified signals on SO(3), `(coefficients, B x features)`."""
         features = self.reduce(self.encoder(self.channels(images)))
-        signals: torch.Tensor = self.activation(self.sphere_convolution(self.project(features)))
+        with _in_single_precision(images):
+            sphere = self.sphere_convolution(self.project(features.float()))
+            signals: torch.Tensor = self.activation(sphere)
         return signals
 
     def _of_signals(self, signals: torch.Tensor) -> torch.Tensor:
-        return self._symmetrise(self.so3_convolution(signals))
+        with _in_single_precision(signals):
+            return self._symmetrise(self.so3_convolution(signals))
 
     def _field_angst(self, images: torch.Tensor) -> float:
         """Return the side of the images as they are given [Angstrom], which shifts refer to."""
@@ -310,6 +315,14 @@ class Image2Sphere(PoseModel):
         # models from before there was a temperature have none
         state_dict.setdefault(f"{prefix}temperature", torch.ones(()))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _in_single_precision(like: torch.Tensor) -> AbstractContextManager[Any]:
+    """Switch mixed precision off for a while: harmonics lose too much by it, and gain little."""
+    kind = like.device.type
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def _encoder(

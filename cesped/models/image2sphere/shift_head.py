@@ -51,7 +51,6 @@ class ShiftHead(nn.Module):
         self.register_buffer("pictures", _pictures(l_max), persistent=False)
         steps = torch.arange(-self.reach_px, self.reach_px + 1, dtype=torch.float32)
         self.register_buffer("steps", steps, persistent=False)
-        self.sharpness = nn.Parameter(torch.zeros(()))
 
     def correlation(self, signals: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Return logits of the particle's place, `(B, k, k)` with axes y, x.
@@ -69,14 +68,14 @@ class ShiftHead(nn.Module):
             # (terms, 2, B, features), (terms, features, rings) -> (B, 2, rings)
             parts.append(torch.einsum("tsbf,tfr->bsr", signals[index], weight))
         amplitudes = torch.stack(parts, dim=1).flatten(1)
-        pictures = cast(torch.Tensor, self.pictures).flatten(1)
-        expected = (amplitudes @ pictures).view(batch, _SIDE_PX, _SIDE_PX)
+        expected = (amplitudes @ cast(torch.Tensor, self.pictures)).view(batch, _SIDE_PX, _SIDE_PX)
         seen = resize_band_limited(images[:, 0].float(), _SIDE_PX)
         seen = seen - seen.mean(dim=(1, 2), keepdim=True)
+        seen = seen / seen.std(dim=(1, 2), keepdim=True).clamp(min=1e-6)
         reach = self.reach_px
         padded = functional.pad(seen, (reach, reach, reach, reach))
         logits = functional.conv2d(padded[None], expected[:, None], groups=batch)[0]
-        return logits * torch.exp(self.sharpness) / _SIDE_PX
+        return logits * (2 * _RINGS) ** -0.5
 
     def loss(self, logits: torch.Tensor, shifts_share: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy `(B,)` of the correlation map with the true place.
@@ -105,7 +104,10 @@ class ShiftHead(nn.Module):
 
 
 def _pictures(l_max: int) -> torch.Tensor:
-    """Return rings times cosines and sines of the azimuth, `(m, cosine or sine, ring, y, x)`."""
+    """Return rings times cosines and sines of the azimuth.
+
+    `(m cosine-or-sine ring, y x)`: what multiplies a vector of amplitudes to make a picture.
+    """
     axis = torch.arange(_SIDE_PX, dtype=torch.float64) - _SIDE_PX // 2
     radius = torch.hypot(axis[:, None], axis[None, :])
     azimuth = torch.atan2(axis[:, None], axis[None, :])
@@ -118,4 +120,4 @@ def _pictures(l_max: int) -> torch.Tensor:
     fade = torch.tanh(radius / (m + 1e-9)) ** 2
     pictures = waves[:, :, None] * fade[:, None, None] * rings
     pictures = pictures / pictures.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp(min=1e-9)
-    return pictures.to(torch.float32)
+    return pictures.to(torch.float32).flatten(0, 2).flatten(1)
