@@ -37,7 +37,7 @@ from cesped.io.locks import exclusive_lock
 from cesped.io.mrc import write_volume
 from cesped.io.partial_stack import PartialStack
 from cesped.io.star_writer import write_star
-from cesped.physics.projection import Projector
+from cesped.physics.batch_projection import BatchProjector
 from cesped.progress import SILENT, Progress
 
 TRUTH_NAME = "truth.mrc"
@@ -103,8 +103,8 @@ def native_images(
 ) -> tuple[CleanImages, CleanImages]:
     """Return the images that this package projects; needs no folder."""
     del folder
-    projector = Projector(volume, threads=1)
-    first, second = (NativeImages(projector, pixel_size_angst, half) for half in halves)
+    projector = BatchProjector(volume, pixel_size_angst)
+    first, second = (NativeImages(projector, half) for half in halves)
     return first, second
 
 

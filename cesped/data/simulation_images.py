@@ -13,14 +13,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cesped.data.simulation_plan import NOISE_STREAM, SimulatedHalf, SimulationPlan
-from cesped.physics.ctf import ctf_half_plane
+from cesped.physics.batch_projection import BatchProjector
 from cesped.physics.noise import noise_sigma, signal_variance, white_noise
 from cesped.physics.noise_spectrum import colour_noise
-from cesped.physics.projection import Projector
 from cesped.physics.threads import torch_threads
 
 #: Images made together; part of what the result is, to the bit.
 CHUNK = 256
+_BATCH = 32
 #: Images of each half whose mean variance stands for the power of the signal.
 _IMAGES_FOR_POWER = 256
 
@@ -37,23 +37,20 @@ class NativeImages:
 
     Parameters
     ----------
-    projector : of the map, with one thread
-    pixel_size_angst : of map and images
+    projector : of the map
     half : poses and optics
     """
 
-    def __init__(self, projector: Projector, pixel_size_angst: float, half: SimulatedHalf) -> None:
+    def __init__(self, projector: BatchProjector, half: SimulatedHalf) -> None:
         self._projector = projector
-        self._pixel_size_angst = pixel_size_angst
         self._half = half
 
     def images(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return the images `(B, N, N)` of some particles."""
         poses, ctf = self._half
-        box = self._projector.box
-        transfer = ctf_half_plane(ctf.select(rows), box, self._pixel_size_angst)
-        origins_px = poses.origins_angst[rows] / self._pixel_size_angst
-        return self._projector.project(poses.rotations[rows], origins_px, transfer)
+        return self._projector.project(
+            poses.rotations[rows], poses.origins_angst[rows], ctf.select(rows)
+        )
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,10 @@ def noise_for(
     if plan.snr is None:
         return 0.0
     variances = []
-    for clean, count in zip(halves, counts, strict=True):
-        chosen = np.linspace(0, count - 1, min(count, _IMAGES_FOR_POWER)).astype(np.int64)
-        variances.append(signal_variance(clean.images(chosen)))
+    with torch_threads(1):  # as the images are made
+        for clean, count in zip(halves, counts, strict=True):
+            chosen = np.linspace(0, count - 1, min(count, _IMAGES_FOR_POWER)).astype(np.int64)
+            variances.append(signal_variance(clean.images(chosen)))
     return noise_sigma(float(torch.cat(variances).mean()), plan.snr)
 
 
@@ -102,10 +100,12 @@ def make_chunk(
     images = clean.images(rows)
     if noise.sigma > 0:
         generator = plan.generator(NOISE_STREAM, halfset, chunk)
-        values = white_noise(tuple(images.shape), noise.sigma, generator)
-        if noise.amplitudes is not None:
-            values = colour_noise(values, noise.amplitudes)
-        images = images + values
+        for start in range(0, len(images), _BATCH):  # few at a time: the values stay in the cache
+            part = images[start : start + _BATCH]
+            values = white_noise(tuple(part.shape), noise.sigma, generator)
+            if noise.amplitudes is not None:
+                values = colour_noise(values, noise.amplitudes)
+            part += values
     return np.asarray(images.numpy(), dtype=np.float32)
 
 
@@ -121,8 +121,10 @@ def chunks_in_order(
     """Yield the images of the chunks from `first_chunk` on, made by some threads ahead of time."""
     n_chunks = -(-count // CHUNK)
     waiting: deque[Future[NDArray[np.float32]]] = deque()
-    # each chunk is the work of one thread: torch's own would only stand in each other's way
-    with torch_threads(1), ThreadPoolExecutor(threads) as pool:
+    # Each chunk is the work of one thread: torch's own would only stand in each other's way, and
+    # the last bit of an FFT depends on their number. Each thread has to be told by itself.
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    with torch_threads(1), pool:
         try:
             for chunk in range(first_chunk, n_chunks):
                 if len(waiting) > threads:

@@ -60,7 +60,7 @@ class Projector:
         self.box = int(density.shape[0])
         self.padding = int(padding)
         self._threads = threads
-        self._grid = _sampling_grid(density, self.padding)
+        self._grid = sampling_grid(density, self.padding)
 
     def slices(self, rotations: ArrayLike | Tensor) -> Tensor:
         """Return central slices: the half planes of projections without shift or CTF.
@@ -78,7 +78,7 @@ class Projector:
         GeometryError
             If the shape is another one, or values are not finite.
         """
-        turns = _checked_rotations(rotations)
+        turns = checked_rotations(rotations)
         half_planes = np.empty((len(turns), self.box, self.box // 2 + 1), np.complex64)
         out = half_planes.view(np.float32).reshape(*half_planes.shape, 2)
         run_in_chunks(
@@ -130,7 +130,7 @@ class Projector:
         return half_plane_to_images(half_planes)
 
 
-def _checked_rotations(rotations: ArrayLike | Tensor) -> NDArray[np.float64]:
+def checked_rotations(rotations: ArrayLike | Tensor) -> NDArray[np.float64]:
     """Return rotations as a contiguous float64 array of shape `(B, 3, 3)`."""
     given = rotations.detach().cpu() if isinstance(rotations, Tensor) else rotations
     turns = np.ascontiguousarray(given, dtype=np.float64)
@@ -145,7 +145,7 @@ def _checked_rotations(rotations: ArrayLike | Tensor) -> NDArray[np.float64]:
     return turns
 
 
-def _sampling_grid(density: Tensor, padding: int) -> NDArray[np.float32]:
+def sampling_grid(density: Tensor, padding: int) -> NDArray[np.float32]:
     """Return the padded, compensated transform in the layout of `fill_slices`."""
     n = density.shape[0]
     size = padding * n

@@ -21,8 +21,8 @@ from cesped.data.simulation_images import NativeImages, NoiseRecipe, chunks_in_o
 from cesped.data.simulation_plan import SimulationPlan, draw_halves
 from cesped.geometry.rotations import geodesic_distance_deg
 from cesped.io.mrc import read_volume
+from cesped.physics.batch_projection import BatchProjector
 from cesped.physics.masks import mask_from_density
-from cesped.physics.projection import Projector
 from cesped.physics.threads import torch_threads
 from cesped.vocabulary import NoiseKind
 
@@ -100,7 +100,7 @@ def test_threads_do_not_change_a_bit(source, monkeypatch):
     monkeypatch.setattr(simulation_images, "CHUNK", 16)
     plan = plan_of()
     half = draw_halves(plan, PIXEL)[0]
-    clean = NativeImages(Projector(source.volume, threads=1), PIXEL, half)
+    clean = NativeImages(BatchProjector(source.volume, PIXEL), half)
     recipe = NoiseRecipe(2.0)
     one, three = (
         np.concatenate(list(chunks_in_order(plan, 0, 0, 40, clean, recipe, threads)))
@@ -114,7 +114,7 @@ def test_threads_do_not_change_a_bit(source, monkeypatch):
 
 def test_noise_of_chunks_halves_and_seeds_is_independent(source):
     half = draw_halves(plan_of(), PIXEL)[0]
-    clean = NativeImages(Projector(source.volume * 0, threads=1), PIXEL, half)
+    clean = NativeImages(BatchProjector(source.volume * 0, PIXEL), half)
     recipe = NoiseRecipe(1.0)
     streams = [
         make_chunk(plan_of(n_particles=512, seed=seed), halfset, 0, 40, clean, recipe).ravel()
