@@ -72,10 +72,11 @@ def campaign(
     ] = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
-    """Do the whole job on one entry: what a leaderboard wants to know of a model.
+    """Train on each half, predict the other, score and report.
 
-    A model learns on half 0 and predicts half 1, another learns on half 1 and predicts half 0;
-    the predictions are scored, a report is written, and a submission folder made.
+    The whole job on one entry: a model learns on half 0 and predicts half 1, another learns on
+    half 1 and predicts half 0; the predictions are scored, a report is written, and a submission
+    folder made.
 
     Stopped or killed, a campaign goes on where it stood when the same command is given again:
     training from its last checkpoint, every other step unless it was finished. Run it with other

@@ -21,14 +21,14 @@ _SAME_OPERATOR = 1e-6
 def check_unseen(
     card: CheckpointCard, path: str | os.PathLike[str], target: str, halfset: int
 ) -> None:
-    """Refuse a model that was trained on the very particles it is to predict.
+    """Refuse a model that learned from the very particles it is to predict, now or before.
 
     Raises
     ------
     CheckpointError
         If it was.
     """
-    if (card.target, card.halfset) == (target, halfset):
+    if card.knows(target, halfset):
         raise CheckpointError(
             f"{path} was trained on half {halfset} of {target}, so it knows the answers; predict "
             f"that half with the model of half {1 - halfset}"

@@ -44,3 +44,29 @@ def test_a_wrong_setting_is_answered_with_the_nearest(benchmark_dir, capsys, tmp
     assert main([*words, "--recipe", "demo", "--optimizer.lrr", "1"]) == 1
     assert "did you mean 'lr'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_another_model_leaves_the_options_of_the_recipe_s_behind():
+    own = read_recipe("paper")
+    assert own.model.options == {"weights": "imagenet"}
+    settings = {"model.width": 64, "optimizer.lr": 0.1}
+    recipe = read_recipe("paper", (), settings, model="mine")
+    assert (recipe.model.name, recipe.model.preset) == ("mine", None)
+    assert recipe.model.options == {"width": 64}
+    assert recipe.optimizer.lr == 0.1
+    given = read_recipe("paper", (), {"model.weights": "imagenet"}, model="mine", preset="large")
+    assert given.model.preset == "large"
+    assert given.model.options == {"weights": "imagenet"}
+    assert read_recipe("paper", model="image2sphere") == own
+    assert read_recipe("paper", preset="small").model.preset == "small"
+
+
+def test_a_campaign_answers_wrong_words(benchmark_dir, capsys, tmp_path):
+    words = ["campaign", "--target", "NONE", "--outdir", str(tmp_path / "out")]
+    assert main([*words, "--optimizer.rate", "1"]) == 1
+    assert "no option 'rate'" in capsys.readouterr().err
+    assert main([*words, "--recipe", "demo"]) == 1
+    assert "NONE" in capsys.readouterr().err
+    assert main([*words, "--recipe", "weak"]) == 1
+    assert "demo, paper, small, strong" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -80,6 +80,22 @@ def test_run_again_it_does_nothing_twice(campaign, entry):
     assert again.result.published == pytest.approx(campaign.result.published, nan_ok=True)
 
 
+def test_the_command_goes_on_in_the_same_folder(campaign, entry, capsys):
+    folder = campaign.report.parent
+    models = list(folder.rglob("model.ckpt"))
+    before = {path: path.stat().st_mtime_ns for path in [*models, *campaign.predictions]}
+    words = ["campaign", "--target", entry.name, "--outdir", str(folder), "--recipe", "demo"]
+    words += ["--benchmarkDir", str(entry.benchmark_dir), "--model", "image2sphere"]
+    words += [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "mean angular error (MAnE)" in text
+    assert f"Submission:  {campaign.submission}" in text
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert main([*words, "--optimizer.lr", "0.5"]) == 1
+    assert "holds another run" in capsys.readouterr().err
+
+
 def test_a_lost_prediction_is_made_again_without_training(campaign, entry, tmp_path):
     run_dir = campaign.report.parent / "training" / "half0"
     outcome = train_and_predict(
