@@ -1,5 +1,8 @@
 """Poses of all particles in the frame of one: encoded once, grouped, chosen reference."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -159,3 +162,16 @@ def test_it_runs_on_a_gpu_with_features_kept_here():
     found = poses_in_one_frame(model, views, 3, views_per_group=6)
     torch.testing.assert_close(found.confidence, exact.confidence, atol=0, rtol=1e-3)
     torch.testing.assert_close(found.rotations, exact.rotations, atol=1e-2, rtol=0)
+
+
+def test_the_python_of_the_document_runs(capsys):
+    document = Path(__file__).resolve().parents[3] / "docs" / "cryofastar.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.M | re.S)
+    variables = {}
+    for block in blocks:
+        exec(block, variables)
+    assert capsys.readouterr().out == (
+        "torch.Size([1, 8, 3, 3]) torch.Size([1, 8, 2]) torch.Size([1, 8])\n"
+        "confidence does not tell particles apart: are these weights trained?\n"
+    )
+    assert len(variables["poses"]) == 40
