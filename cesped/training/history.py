@@ -111,7 +111,7 @@ def draw_learning_curve(path: Path, rows: Sequence[HistoryRow], title: str) -> N
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError(
-            "learning curves need matplotlib; run: pip install 'cesped[plots]'"
+            "learning curves need matplotlib; run: pip install 'cesped[train]'"
         ) from error
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     canvas = FigureCanvasAgg(figure)

@@ -10,6 +10,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
@@ -90,7 +92,7 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
     try:
         return pl.Trainer(
             max_epochs=rounds,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *_cluster()],
             accelerator=chosen.accelerator,
             devices="auto" if chosen.devices is None else chosen.devices,
             num_nodes=chosen.num_nodes,
@@ -114,6 +116,14 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
             f"strategy={chosen.strategy}, precision={chosen.precision}: {error} Correct the "
             "recipe, or leave these to their defaults"
         ) from error
+
+
+def _cluster() -> list[ClusterEnvironment]:
+    """Return SLURM where this is one of its tasks; a run is requeued and resumed from its folder.
+
+    Lightning's own way would leave states in the middle of a round, which it then prefers.
+    """
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def _strategy(chosen: TrainerRecipe) -> str | DDPStrategy:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,10 @@ def entry_dir(session_benchmark_dir):
     return session_benchmark_dir
 
 
-def run_python(words, folder):
+def run_python(words, folder, **variables):
     paths = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {k: v for k, v in os.environ.items() if k not in LAUNCHER_VARIABLES}
-    environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | variables
     finished = subprocess.run(
         [sys.executable, *map(str, words)],
         cwd=folder,
@@ -85,20 +87,48 @@ def test_two_processes_train_one_model(entry_dir, tmp_path, monkeypatch):
     assert "last.ckpt" not in left
 
 
+def train_words(entry_dir, run_dir, *more):
+    words = ["-m", "cesped.trainEntry", "--data.targetName", TARGET, "--data.halfset", "0"]
+    words += ["--trainer.default_root_dir", run_dir, "-b", entry_dir, "--recipe", "demo"]
+    words += ["--data.image_size", "16", "--data.batch_size", "8", "--trainer.accelerator", "cpu"]
+    words += ["--trainer.max_steps", "4", "--trainer.steps_per_round", "2", "--model.l_max", "2"]
+    return [*words, "--model.widths", "[4, 8, 8]", "--model.grid_order", "1", *more]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "lightning"])
 def test_the_command_speaks_and_predicts_once(launcher, entry_dir, tmp_path):
-    words = ["-m", "cesped.trainEntry", "--data.targetName", TARGET, "--data.halfset", "0"]
-    words += ["--trainer.default_root_dir", tmp_path / "run", "-b", entry_dir, "--recipe", "demo"]
-    words += ["--data.image_size", "16", "--data.batch_size", "8", "--trainer.accelerator", "cpu"]
-    words += ["--trainer.devices", "2", "--trainer.max_steps", "4", "--trainer.steps_per_round"]
-    words += ["2", "--model.widths", "[4, 8, 8]", "--model.grid_order", "1", "--model.l_max", "2"]
+    words = train_words(entry_dir, tmp_path / "run", "--trainer.devices", "2")
     if launcher == "torchrun":
         words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
     finished = run_python(words, tmp_path)
     assert finished.stdout.count("Checkpoint:") == 1
     assert finished.stdout.count("Predictions:") == 1
     assert (tmp_path / "run" / "predictions_1.star").is_file()
+
+
+@pytest.mark.slow
+def test_two_nodes_of_slurm_train_one_model(entry_dir, tmp_path):
+    """As `srun --nodes 2 --ntasks-per-node 1` starts them; here both nodes are this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "training", "SLURM_JOB_ID": "7"}
+    job |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_LOCALID": "0"}
+    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    words = train_words(entry_dir, tmp_path / "run", "--trainer.num_nodes", "2")
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [
+            pool.submit(
+                run_python, words, tmp_path, SLURM_PROCID=str(rank), SLURM_NODEID=str(rank), **job
+            )
+            for rank in (0, 1)
+        ]
+        texts = [task.result().stdout for task in tasks]
+    assert texts[0].count("Checkpoint:") == 1
+    assert texts[1] == ""
+    assert (tmp_path / "run" / "predictions_1.star").is_file()
+    assert len(read_csv(tmp_path / "run" / "log.csv")) == 2
 
 
 @pytest.mark.parametrize(
