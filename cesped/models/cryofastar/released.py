@@ -203,6 +203,8 @@ def _renamed(state: State, about: str) -> Iterator[tuple[str, torch.Tensor]]:
                 f"{about} holds {name!r}, which is no part of CryoFastAR: weights of another "
                 "architecture"
             )
+        if tensor.is_floating_point():
+            tensor = tensor.float()  # some trainers leave halves; no copy where it is single
         yield ours, tensor[..., 0, 0] if ours.endswith("_head.reduce.weight") else tensor
 
 

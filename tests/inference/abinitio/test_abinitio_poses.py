@@ -127,6 +127,19 @@ def test_released_weights_get_views_normalised_together():
         torch.testing.assert_close(views.features, model.encode(scaled / scaled.max()))
 
 
+def test_half_precision_finds_about_the_same():
+    images = torch.randn(9, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    confidences = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = random_model().trunk_to(dtype)
+        views = encode_views(model, [images])
+        assert views.features.dtype == dtype
+        found = poses_in_one_frame(model, views, 2, views_per_group=5)
+        assert found.rotations.dtype == found.confidence.dtype == torch.float32
+        confidences.append(found.confidence)
+    torch.testing.assert_close(*confidences, atol=0, rtol=0.1)
+
+
 def test_untrained_weights_say_that_they_say_nothing():
     model = CryoFastAR(SMALL).eval()
     views = encode_views(model, [torch.randn(6, 1, 16, 16)], keep_on="cpu")

@@ -11,6 +11,7 @@ import torch
 
 from cesped.cli.main import main
 from cesped.errors import CheckpointError, ImageValueError
+from cesped.models.cryofastar.config import PRESETS
 from cesped.models.cryofastar.model import CryoFastAR
 from cesped.models.cryofastar.views import normalized_views
 from cesped.vocabulary import MapConvention, ViewNormalization
@@ -59,6 +60,28 @@ def test_heads_are_of_64_channels_unless_stated(state):
     assert CryoFastAR.from_released(released).config == wide
     with pytest.raises(CheckpointError, match="64 channels of the encoder in 5 heads"):
         CryoFastAR.from_released(state, 5)
+
+
+def test_a_file_of_full_size_is_the_large_network():
+    """896 tensors, three of them unused; nothing is allocated."""
+    unused = {
+        "mask_token": (1, 1, 768),
+        "pos_patch_embed.proj.weight": (1024, 3, 16, 16),
+        "pos_patch_embed.proj.bias": (1024,),
+    }
+    shapes = {**plain.released_shapes(PRESETS["large"]), **unused}
+    assert len(shapes) == 896
+    released = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    assert sum(tensor.numel() for tensor in released.values()) == 533_362_176
+    model = CryoFastAR.from_released(released)
+    assert model.config == PRESETS["large"]
+    assert sum(parameter.numel() for parameter in model.parameters()) == 532_573_952
+
+
+def test_halves_become_single(state):
+    halves = {name: value.half() for name, value in state.items()}
+    model = CryoFastAR.from_released(halves, *HEADS)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 def test_one_set_of_decoder_blocks_is_taken_twice(state):
