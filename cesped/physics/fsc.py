@@ -1,6 +1,7 @@
 """Fourier shell correlation, the resolution read from it, and Pearson's correlation of maps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,9 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import GeometryError, OptionError
+
+#: Voxels that are transformed at a time: 2 MB in double precision.
+_BLOCK_VOXELS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,12 @@ def fsc_curve(
     a, b = _cube("first map", first), _cube("second map", second)
     if a.shape != b.shape:
         raise GeometryError(f"maps of {a.shape} and {b.shape} voxels; give two of one size")
-    if mask is not None:
-        weights = _cube("mask", mask)
-        if weights.shape != a.shape:
-            raise GeometryError(f"mask of {weights.shape} voxels on maps of {a.shape}")
-        a, b = a * weights, b * weights
+    weights = None if mask is None else _cube("mask", mask)
+    if weights is not None and weights.shape != a.shape:
+        raise GeometryError(f"mask of {weights.shape} voxels on maps of {a.shape}")
     n = a.shape[0]
-    cross, power_a, power_b = _sum_shells(_transform(a), _transform(b), _shell_of_square(n))
+    transforms = _transform(a, weights), _transform(b, weights)
+    cross, power_a, power_b = _sum_shells(*transforms, _shell_of_square(n))
     scale = np.sqrt(power_a * power_b)
     correlation = np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
     frequency = np.arange(n // 2 + 1) / (n * float(pixel_size_angst))
@@ -150,22 +153,32 @@ def pearson(first: ArrayLike, second: ArrayLike, mask: ArrayLike | None = None) 
     return float(np.clip(np.dot(a, b) / scale, -1, 1)) if scale > 0 else 0.0
 
 
-def _cube(what: str, volume: ArrayLike) -> NDArray[np.float64]:
-    """Return `volume` as a float64 cube.
-
-    In single precision the rounding of a transform is spread evenly over frequencies, and would
-    outweigh the shells of a smooth map that hold a millionth of its power.
-    """
-    array = np.ascontiguousarray(volume, dtype=np.float64)
+def _cube(what: str, volume: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(volume)
     if array.ndim != 3 or len(set(array.shape)) != 1 or array.shape[0] < 2:
         raise GeometryError(f"{what} has shape {array.shape}; a cube (N, N, N) is needed")
     return array
 
 
-def _transform(volume: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Return the half transform of a map; where the origin lies does not matter here."""
-    writeable = volume if volume.flags.writeable else volume.copy()  # or torch warns
-    transform: NDArray[np.complex128] = torch.fft.rfftn(torch.from_numpy(writeable)).numpy()
+def _transform(volume: NDArray[Any], mask: NDArray[Any] | None) -> NDArray[np.complex128]:
+    """Return the half transform of a map; where the origin lies does not matter here.
+
+    In single precision the rounding of a transform is spread evenly over frequencies, and would
+    outweigh the shells of a smooth map that hold a millionth of its power. A few planes at a time
+    go through it, so that no other copy of the map in double precision is held.
+    """
+    n = volume.shape[0]
+    transform = np.empty((n, n, n // 2 + 1), np.complex128)
+    step = max(1, _BLOCK_VOXELS // n**2)
+    for start in range(0, n, step):
+        block = slice(start, start + step)
+        planes = volume[block].astype(np.float64)
+        if mask is not None:
+            planes *= mask[block]
+        transform[block] = torch.fft.rfft2(torch.from_numpy(planes)).numpy()
+    for start in range(0, n, step):
+        rows = transform[:, start : start + step]
+        rows[:] = torch.fft.fft(torch.from_numpy(rows), dim=0).numpy()
     return transform
 
 

@@ -41,6 +41,16 @@ def test_curve_is_the_plain_sum_over_the_full_space(n, dtype):
     np.testing.assert_allclose(curve.frequency_per_angst, np.arange(n // 2 + 1) / (1.5 * n))
 
 
+@pytest.mark.parametrize("n", [16, 17])
+@pytest.mark.parametrize("planes", [1, 3])
+def test_blocks_of_planes_make_the_curve_of_the_whole(n, planes, monkeypatch):
+    a, b = maps(n)
+    mask = np.random.default_rng(5).uniform(size=a.shape).astype(np.float32)
+    monkeypatch.setattr("cesped.physics.fsc._BLOCK_VOXELS", planes * n**2 + 1)
+    found = fsc_curve(a, b, 1.5, mask).correlation
+    np.testing.assert_allclose(found, restated(a * mask, b * mask), atol=1e-12)
+
+
 @given(n=st.integers(4, 20), seed=st.integers(0, 99), factor=st.floats(0.01, 100))
 @settings(max_examples=25, deadline=None)
 def test_a_map_correlates_fully_with_itself_at_any_scale(n, seed, factor):
