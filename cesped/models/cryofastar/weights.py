@@ -2,8 +2,11 @@
 
 import json
 import os
+import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+import torch
 
 from ...errors import CheckpointError
 from ...io.files import atomic_path
@@ -19,6 +22,13 @@ Model = TypeVar("Model", bound="CryoFastAR")
 _MARK = "cesped cryofastar"
 #: Raised when the content of a file changes its meaning.
 FORMAT_VERSION = "1"
+#: The format's words for the types that weights have.
+_KINDS = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+}
 
 
 def save_weights(model: "CryoFastAR", path: str | os.PathLike[str]) -> None:
@@ -29,8 +39,6 @@ def save_weights(model: "CryoFastAR", path: str | os.PathLike[str]) -> None:
     DiskFullError, UnwritableError
         If it cannot be written.
     """
-    from safetensors.torch import save_file
-
     card = {
         "what": _MARK,
         "format": FORMAT_VERSION,
@@ -38,9 +46,29 @@ def save_weights(model: "CryoFastAR", path: str | os.PathLike[str]) -> None:
         "convention": model.convention.value,
         "normalization": model.normalization.value,
     }
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata=card)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        _write(file, model.state_dict(), card)
+
+
+def _write(file: BinaryIO, state: dict[str, torch.Tensor], card: dict[str, str]) -> None:
+    """Write the safetensors format: length of the header, header, tensors one after another.
+
+    The library's own writer puts a new file in the place of the one it is given, which loses the
+    lock and the permissions that this one was made with.
+    """
+    ordered = sorted(state.items(), key=lambda item: -item[1].element_size())  # all stay aligned
+    header: dict[str, object] = {"__metadata__": card}
+    start = 0
+    for name, value in ordered:
+        end = start + value.numel() * value.element_size()
+        kind, shape = _KINDS[value.dtype], list(value.shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for _, value in ordered:
+        file.write(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def load_weights(model_class: type[Model], path: str | os.PathLike[str]) -> Model:

@@ -177,6 +177,22 @@ def test_the_code_that_a_file_wants_to_use_is_named(state, tmp_path):
         CryoFastAR.from_released(tmp_path / "bomb.pth", *HEADS)
 
 
+def test_what_is_saved_is_plain_safetensors_that_others_may_read(tmp_path):
+    from safetensors.torch import load_file
+
+    model = CryoFastAR("tiny").trunk_to(torch.bfloat16)
+    model.save(tmp_path / "a.safetensors")
+    (tmp_path / "b.txt").write_text("as any file")
+    modes = [(tmp_path / name).stat().st_mode for name in ("a.safetensors", "b.txt")]
+    assert modes[0] == modes[1]
+    found, state = load_file(tmp_path / "a.safetensors"), model.state_dict()
+    assert set(found) == set(state)
+    assert {value.dtype for value in found.values()} == {torch.bfloat16, torch.float32}
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    again = CryoFastAR.load(tmp_path / "a.safetensors").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in state.items())
+
+
 def test_other_doors_of_the_command(file, tmp_path, capsys):
     assert main(["convert-weights", file, "out.npz"]) == 2
     assert "must end in .safetensors, not '.npz'" in capsys.readouterr().err
