@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.registry import published_entries
 from ..data.table import ParticleTable
 from ..errors import CheckpointError, SymmetryError
 from ..geometry.symmetry import PointGroup, point_group
@@ -28,11 +29,21 @@ def check_unseen(
     CheckpointError
         If it was.
     """
-    if card.knows(target, halfset):
-        raise CheckpointError(
-            f"{path} was trained on half {halfset} of {target}, so it knows the answers; predict "
-            f"that half with the model of half {1 - halfset}"
-        )
+    for name in _entries_of_the_same_images(target):
+        if card.knows(name, halfset):
+            raise CheckpointError(
+                f"{path} was trained on half {halfset} of {name}, so it knows the answers; predict "
+                f"that half with the model of half {1 - halfset}"
+            )
+
+
+def _entries_of_the_same_images(target: str) -> list[str]:
+    """Return the published entries whose halves hold the images of `target`, itself among them."""
+    entries = published_entries()
+    if target not in entries:
+        return [target]
+    origin = entries[target].images_of or target
+    return [name for name, entry in entries.items() if (entry.images_of or name) == origin]
 
 
 def check_symmetry(

@@ -163,6 +163,14 @@ def test_what_was_learned_from_is_not_predicted():
     check_unseen(card_of(), "m.ckpt", "OTHER", 0)
     with pytest.raises(CheckpointError, match="with the model of half 1"):
         check_unseen(card_of(), "m.ckpt", "LEARNED", 0)
+    began = card_of(target="MINE", learned_before=[("LEARNED", 0)])
+    with pytest.raises(CheckpointError, match="half 0 of LEARNED"):
+        check_unseen(began, "m.ckpt", "LEARNED", 0)
+    consensus = card_of(target="consensus_10648")  # its images are those of 10648
+    with pytest.raises(CheckpointError, match="half 0 of consensus_10648"):
+        check_unseen(consensus, "m.ckpt", "10648", 0)
+    check_unseen(consensus, "m.ckpt", "10648", 1)
+    check_unseen(consensus, "m.ckpt", "simulated_10648", 0)  # other images, of the same poses
 
 
 def test_the_command_tells_what_it_did(tmp_path, capsys):
