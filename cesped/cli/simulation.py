@@ -17,6 +17,7 @@ Range = tuple[float, float]
 
 _UNIFORM = "uniform"
 _BOX = 128
+_WHAT = "give what to project: either --map or --structure"
 
 
 def simulate(
@@ -155,8 +156,13 @@ def simulate(
     from ..data.simulation_plan import SimulationPlan
     from ..data.simulation_poses import PreferredView
     from ..workflows.simulation import simulate as simulate_entry
+    from ..workflows.simulation import structure_to_simulate
     from .progress_bar import make_progress
 
+    if (map_path is None) == (structure is None):
+        raise typer.BadParameter(_WHAT)
+    if structure is not None and mask is not None:
+        raise typer.BadParameter("--mask goes with --map; a structure's mask is made with it")
     optics = _optics(
         defocus, astigmatism, phase_shift, b_factor,
         voltage, spherical_aberration, amplitude_contrast,
@@ -177,17 +183,13 @@ def simulate(
         seed=seed,
         simulator=simulator,
     )
-    of_structure = {
-        "--box": box, "--resolution": resolution, "--scattering": scattering,
-        "--assembly": assembly,
-    }  # fmt: skip
-    if map_path is not None and structure is None:
+    if structure is None:
+        of_structure = {
+            "--box": box, "--resolution": resolution, "--scattering": scattering,
+            "--assembly": assembly,
+        }  # fmt: skip
         source = _map_source(map_path, mask, pixel_size, of_structure)
-    elif structure is not None and map_path is None:
-        if mask is not None:
-            raise typer.BadParameter("--mask goes with --map; a structure's mask is made with it")
-        from ..workflows.simulation import structure_to_simulate
-
+    else:
         source = structure_to_simulate(
             structure,
             box or _BOX,
@@ -197,8 +199,6 @@ def simulate(
             assembly=assembly,
             largest_shift_px=max_shift or 3 * (shift_sigma or 0.0),
         )
-    else:
-        raise typer.BadParameter("give what to project: either --map or --structure")
     made = simulate_entry(
         plan,
         source,
@@ -218,10 +218,15 @@ def simulate(
 
 
 def _map_source(
-    map_path: Path, mask: Path | None, pixel_size: float | None, of_structure: Mapping[str, object]
+    map_path: Path | None,
+    mask: Path | None,
+    pixel_size: float | None,
+    of_structure: Mapping[str, object],
 ) -> "SimulatedMap":
     from ..workflows.simulation import map_to_simulate
 
+    if map_path is None:
+        raise typer.BadParameter(_WHAT)
     given = [name for name, value in of_structure.items() if value is not None]
     if given:
         raise typer.BadParameter(f"{', '.join(given)}: for --structure only; a map is as it is")

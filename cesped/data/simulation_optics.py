@@ -161,7 +161,7 @@ def _npz_columns(path: Path) -> dict[str, NDArray[np.float64]]:
     try:
         with np.load(path, allow_pickle=False) as data:
             return {name: np.atleast_1d(data[name]).astype(np.float64) for name in data.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise MetadataError(f"{path} cannot be read as an npz table of numbers: {error}") from error
 
 

@@ -105,6 +105,7 @@ class SimulationPlan:
             raise OptionError(f"scale spread {self.scale_spread} was given; use 0 to 2")
         if self.seed < 0:
             raise OptionError(f"seed {self.seed} was given; it must be 0 or more")
+        self.noise_spectrum()
         drawn_rotations(0, self.views, np.random.default_rng(0))
         drawn_origins_px(0, self.max_shift_px, self.shift_sigma_px, np.random.default_rng(0))
 

@@ -150,7 +150,7 @@ def _read_table(path: Path) -> Atoms:
         with np.load(path, allow_pickle=False) as data:
             positions = np.asarray(data["coords"], dtype=np.float64)
             symbols = data["elements"].astype(str)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError) as error:
         raise StructureFileError(
             f"{path} is no table of atoms ({error}); it needs arrays coords and elements"
         ) from error
