@@ -75,6 +75,20 @@ def test_nearest_is_exact_for_random_rotations(order, n):
     assert_nearest(order, random_rotations(n, np.random.default_rng(order)))
 
 
+@pytest.mark.parametrize("order", [4, 5])
+def test_nearest_is_exact_on_fine_grids(order):
+    """All directions with all in-plane angles, by the angle formula alone, one rotation a time."""
+    grid = So3Grid(order)
+    angles, psi = grid.direction_angles_deg(), grid.inplane_deg()
+    frames = euler_to_rotation(np.column_stack([angles, np.zeros(len(angles))]))
+    turns = euler_to_rotation(np.column_stack([psi, np.zeros((len(psi), 2))])).reshape(-1, 9)
+    rotations = random_rotations(5, np.random.default_rng(order))
+    for rotation, found in zip(rotations, grid.nearest(rotations), strict=True):
+        relative = np.swapaxes(frames, 1, 2) @ rotation
+        traces = relative.reshape(-1, 9) @ turns.T  # trace(turn' frame' rotation), every node
+        assert traces.flatten()[found] == pytest.approx(traces.max(), abs=1e-12)
+
+
 @pytest.mark.parametrize(("order", "n"), [(0, 600), (1, 600), (2, 400), (3, 150)])
 def test_nearest_is_exact_at_the_corners_of_the_cells(order, n):
     """Pixel corners with in-plane angles half way between steps: the farthest from any node."""

@@ -1,5 +1,11 @@
 """Encoders: torchvision's names, shared centres, Gaussian channels."""
 
+import functools
+import hashlib
+import re
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
 import numpy as np
 import pytest
 import torch
@@ -84,3 +90,78 @@ def test_weights_that_cannot_be_fetched_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(resnet._IMAGENET_URLS, "resnet18", closed)
     with pytest.raises(CheckpointError, match=r"127\.0\.0\.1:9.* cannot be had .*model\.weights"):
         load_encoder_weights(ResNet("resnet18"), "resnet18", "imagenet")
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Serve the weights of a resnet18 under their checksum; return the network and a way to lie."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    network = ResNet("resnet18")
+    state = {**network.state_dict(), "fc.weight": torch.zeros(2, 512), "fc.bias": torch.zeros(2)}
+    served = tmp_path / "served"
+    served.mkdir()
+    torch.save(state, served / "weights")
+    checksum = hashlib.sha256((served / "weights").read_bytes()).hexdigest()
+    name = f"resnet18-{checksum[:8]}.pth"
+    (served / "weights").rename(served / name)
+    handler = functools.partial(QuietHandler, directory=str(served))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/{name}"
+    monkeypatch.setitem(resnet._IMAGENET_URLS, "resnet18", url)
+    yield network, served / name
+    server.shutdown()
+    server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+def test_published_weights_are_fetched_once_and_checked(published, capsys):
+    network, file = published
+    fetched = ResNet("resnet18")
+    load_encoder_weights(fetched, "resnet18", "imagenet")
+    torch.testing.assert_close(fetched.layer4[1].conv2.weight, network.layer4[1].conv2.weight)
+    file.unlink()  # from now on torch's cache has it
+    load_encoder_weights(ResNet("resnet18"), "resnet18", "imagenet")
+
+
+def test_published_weights_that_changed_on_the_way_are_refused(published):
+    content = bytearray(published[1].read_bytes())
+    content[len(content) // 2] ^= 1
+    published[1].write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"cannot be had .*invalid hash value"):
+        load_encoder_weights(ResNet("resnet18"), "resnet18", "imagenet")
+    assert not list(published[1].parents[1].glob("home/**/*.pth"))
+
+
+def test_every_published_network_has_its_file_and_the_start_of_its_checksum():
+    assert set(resnet._IMAGENET_URLS) == set(resnet.RESNET_NAMES)
+    for name, url in resnet._IMAGENET_URLS.items():
+        assert re.fullmatch(
+            rf"https://download\.pytorch\.org/models/{name}-[0-9a-f]{{8}}\.pth", url
+        )
+
+
+def test_weights_of_three_channels_serve_other_numbers_of_them(tmp_path):
+    network = ResNet("resnet18").eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    other = ResNet("resnet18", channels=7).eval()
+    load_encoder_weights(other, "resnet18", str(tmp_path / "weights.pth"))
+    image = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        other(image.expand(-1, 7, -1, -1)),
+        network(image.expand(-1, 3, -1, -1)),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+
+
+def test_channels_follow_the_given_gaussians():
+    channels = SmoothedChannels([0.75, 3.0, 4.0])
+    assert channels.n_channels == 4
+    assert channels(torch.zeros(1, 1, 8, 8)).shape == (1, 4, 8, 8)
+    with pytest.raises(OptionError, match="must be above 0"):
+        SmoothedChannels([1.0, 0.0])

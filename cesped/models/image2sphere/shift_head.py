@@ -75,7 +75,8 @@ class ShiftHead(nn.Module):
         reach = self.reach_px
         padded = functional.pad(seen, (reach, reach, reach, reach))
         logits = functional.conv2d(padded[None], expected[:, None], groups=batch)[0]
-        return logits * (2 * _RINGS) ** -0.5
+        scaled: torch.Tensor = logits * (2 * _RINGS) ** -0.5
+        return scaled
 
     def loss(self, logits: torch.Tensor, shifts_share: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy `(B,)` of the correlation map with the true place.
