@@ -12,6 +12,7 @@ from .score_options import (
     Cpus,
     IgnoreSymmetry,
     MapCache,
+    MapGroups,
     MaskFile,
     Mpirun,
     RelionBinDir,
@@ -57,6 +58,7 @@ def abinitio(
     container: RelionContainer = None,
     device: Device = None,
     memory_gb: MemoryGb = None,
+    map_groups: MapGroups = 0,
     map_cache: MapCache = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
@@ -90,6 +92,7 @@ def abinitio(
         container=container,
         device=device,
         memory_gb=memory_gb,
+        map_groups=map_groups,
         map_cache=map_cache,
     )
     result = score_abinitio(

@@ -66,3 +66,14 @@ MapCache = Annotated[
         help="Keep the maps of the known poses there, for the next evaluation of the entry.",
     ),
 ]
+
+MapGroups = Annotated[
+    int,
+    typer.Option(
+        "--map_intervals",
+        metavar="GROUPS",
+        min=0,
+        help="Also find 95 % intervals of figures of maps: all maps are made again without each "
+        "of so many groups of particles, such as 10. Takes two to five times as long.",
+    ),
+]

@@ -12,6 +12,7 @@ from .score_options import (
     Cpus,
     IgnoreSymmetry,
     MapCache,
+    MapGroups,
     MaskFile,
     Mpirun,
     RelionBinDir,
@@ -86,6 +87,7 @@ def evaluate(
             help="Also make the map of one fixed view: a floor of which half maps agree.",
         ),
     ] = False,
+    map_groups: MapGroups = 0,
     map_cache: MapCache = None,
     input_format: Annotated[
         bool,
@@ -126,6 +128,7 @@ def evaluate(
         memory_gb=memory_gb,
         kept_shares=_shares(kept_shares),
         fixed_view_map=fixed_view_map,
+        map_groups=map_groups,
         map_cache=map_cache,
     )
     result = score_predictions(

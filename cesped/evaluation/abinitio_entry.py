@@ -32,6 +32,7 @@ from cesped.evaluation.half_sets import (
     pair_predictions,
 )
 from cesped.evaluation.inputs import read_known_entry
+from cesped.evaluation.map_intervals import check_map_groups
 from cesped.evaluation.matching import match_rows
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.pose_alignment import PoseAlignment, align_poses, aligned
@@ -73,6 +74,7 @@ def evaluate_abinitio(
     outdir: str | os.PathLike[str] | None = None,
     ignore_symmetry: bool = False,
     threads: int | None = None,
+    map_groups: int = 0,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> EvaluationResult:
@@ -85,7 +87,7 @@ def evaluate_abinitio(
         1, each with a frame of its own
     prediction_type : SO3xR2, or SO3 where no shifts were predicted: the known ones are used then
     use_pred_confidence, benchmark_dir, mask, use_mask, reconstructor, outdir, ignore_symmetry,
-        threads, progress : as of `cesped.evaluation.entry.evaluate_entry`
+        threads, map_groups, progress : as of `cesped.evaluation.entry.evaluate_entry`
     seed : of random poses, of reference views, and of the samples of the alignment
 
     Returns
@@ -125,6 +127,7 @@ def evaluate_abinitio(
         engine=engine,
         options=ReconstructionOptions(symmetry=known.symmetry, threads=threads),
         seed=seed,
+        map_groups=check_map_groups(map_groups, submitted),
     )
     result, maps = score_setting(setting, progress)
     result = _with_own_figures(result, setting, halves, maps, random, generator, progress)

@@ -17,15 +17,14 @@ from cesped.evaluation.half_sets import (
 )
 from cesped.evaluation.inputs import read_known_entry
 from cesped.evaluation.kept import check_kept, score_kept
+from cesped.evaluation.map_figures import rows_of_maps, score_all_maps
+from cesped.evaluation.map_intervals import check_map_groups, map_interval_stamp, map_intervals
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.published import published_metrics
 from cesped.evaluation.results import EvaluationResult, MetricRow
 from cesped.evaluation.scores import (
-    MapScores,
     PoseScores,
-    map_rows,
     particle_table,
-    score_maps,
     score_poses,
 )
 from cesped.evaluation.setting import Setting, notes_of, stamps_of
@@ -56,6 +55,7 @@ def evaluate_entry(
     random_reference: bool = True,
     fixed_view_map: bool = False,
     kept_shares: Sequence[float] = (),
+    map_groups: int = 0,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> EvaluationResult:
@@ -79,7 +79,9 @@ def evaluate_entry(
     fixed_view_map : make and score the map of the fixed view too, not its poses alone
     kept_shares : shares, above 0 and below 1, of the most confident particles of each half whose
         maps are made and scored as well; each costs a further map
-    seed : of the random poses, and of the intervals
+    map_groups : also find intervals of figures of maps, from maps without each of so many groups
+        of particles, 5 to 100; 0 for none. Each group costs two or three further maps of a half
+    seed : of the random poses, of the intervals, and of those groups
     progress : told of every long step
 
     Returns
@@ -89,8 +91,8 @@ def evaluate_entry(
     Raises
     ------
     OptionError
-        If the prediction type or the backend is none, or shares are to be kept that are none, or
-        of particles without confidence.
+        If the prediction type or the backend is none, shares are to be kept that are none or of
+        particles without confidence, or there cannot be so many groups.
     EntryNotFoundError
         If the entry is not there.
     IdMismatchError
@@ -124,6 +126,7 @@ def evaluate_entry(
         seed=seed,
         fixed_view_map=fixed_view_map,
         kept_shares=check_kept(halves, kept_shares),
+        map_groups=check_map_groups(map_groups, halves),
     )
     result, maps = score_setting(setting, progress)
     stamps = {**result.stamps, "seconds": round(time.monotonic() - started, 3)}
@@ -157,12 +160,19 @@ def score_setting(
         progress=progress,
     )
     result = _score(setting, maps, progress)
+    if setting.map_groups:
+        found = map_intervals(setting, progress)
+        result = replace(
+            result,
+            rows=tuple(found.added_to(result.rows)),
+            reference_rows=tuple(found.added_to(result.reference_rows)),
+        )
     kept_rows, kept_curves = score_kept(setting, result.particles, maps, progress)
     result = replace(
         result,
         reference_rows=(*result.reference_rows, *kept_rows),
         fsc_curves={**result.fsc_curves, **kept_curves},
-        stamps=stamps_of(setting),
+        stamps={**stamps_of(setting), **map_interval_stamp(setting)},
     )
     return result, maps
 
@@ -183,24 +193,14 @@ def _score(
     setting: Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
 ) -> EvaluationResult:
     pose_scores = _score_all_poses(setting)
-    map_scores = _score_all_maps(setting, maps, progress)
-    weighted = (PoseOrigin.PREDICTION, PoseOrigin.TRUTH_SAME_WEIGHTS)
+    map_scores = score_all_maps(setting, maps, progress)
     origins = list(dict.fromkeys([*maps, *pose_scores]))
     rows: dict[PoseOrigin, list[MetricRow]] = {
         origin: list(pose_scores[origin].rows) if origin in pose_scores else []
         for origin in origins
     }
-    for origin in maps:
-        best = PoseOrigin.TRUTH_SAME_WEIGHTS if origin in weighted else PoseOrigin.TRUTH
-        for masked in setting.masks:
-            rows[origin] += map_rows(
-                setting.target,
-                origin,
-                map_scores[origin][masked],
-                map_scores[PoseOrigin.TRUTH][masked],
-                map_scores[best][masked],
-                masked=masked,
-            )
+    for origin, found in rows_of_maps(setting.target, map_scores).items():
+        rows[origin] += found
     prediction = pose_scores[PoseOrigin.PREDICTION]
     rows[PoseOrigin.PREDICTION] = _own_rows(setting, prediction, rows[PoseOrigin.PREDICTION])
     references = [origin for origin in origins if origin is not PoseOrigin.PREDICTION]
@@ -258,20 +258,6 @@ def _score_all_poses(setting: Setting) -> dict[PoseOrigin, PoseScores]:
         origin: score_poses(setting.target, origin, truth, pair, setting.prediction_type, group)
         for origin, pair in poses.items()
     }
-
-
-def _score_all_maps(
-    setting: Setting, maps: dict[PoseOrigin, MapPair], progress: Progress
-) -> dict[PoseOrigin, dict[bool, MapScores]]:
-    scores: dict[PoseOrigin, dict[bool, MapScores]] = {origin: {} for origin in maps}
-    with progress.task("Comparing maps", len(maps) * len(setting.masks)) as advance:
-        for origin, pair in maps.items():
-            for masked, mask in setting.masks.items():
-                scores[origin][masked] = score_maps(
-                    pair, maps[PoseOrigin.TRUTH], setting.pixel_size_angst, mask
-                )
-                advance(1)
-    return scores
 
 
 def named_maps(setting: Setting, maps: dict[PoseOrigin, MapPair]) -> dict[str, np.ndarray]:

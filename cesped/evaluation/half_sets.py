@@ -202,7 +202,7 @@ def reconstruct_maps(
     """
     maps: list[dict[PoseOrigin, Volume]] = []
     for half in (0, 1):
-        sets = _pose_sets(
+        sets = pose_sets(
             halves[half],
             prediction_type,
             use_pred_confidence,
@@ -212,21 +212,29 @@ def reconstruct_maps(
             halves[half].table, list(sets.values()), options, progress
         )
         maps.append(dict(zip(sets, volumes, strict=True)))
+    return paired_maps(maps[0], maps[1])
+
+
+def paired_maps(
+    first: Mapping[PoseOrigin, Volume], second: Mapping[PoseOrigin, Volume]
+) -> dict[PoseOrigin, MapPair]:
+    """Return the pairs of the maps of half 0 and of half 1, the weighted truth among them."""
     pairs = {}
-    for origin in dict.fromkeys([*maps[0], *maps[1]]):
+    for origin in dict.fromkeys([*first, *second]):
         # a half without weights has no weighted truth: there the truth itself is that
-        first, second = (made.get(origin, made[PoseOrigin.TRUTH]) for made in maps)
-        pairs[origin] = MapPair(first, second)
+        one, other = (made.get(origin, made[PoseOrigin.TRUTH]) for made in (first, second))
+        pairs[origin] = MapPair(one, other)
     pairs.setdefault(PoseOrigin.TRUTH_SAME_WEIGHTS, pairs[PoseOrigin.TRUTH])
     return pairs
 
 
-def _pose_sets(
+def pose_sets(
     half: PredictedHalf,
     prediction_type: PredictionType,
     use_pred_confidence: bool,
     floors: Mapping[PoseOrigin, Poses],
 ) -> dict[PoseOrigin, PoseSet]:
+    """Return what the maps of one half are made of; parameters as of `reconstruct_maps`."""
     weights = half.weights(use_pred_confidence)
     predicted = completed_poses(half.truth, half.predicted, prediction_type)
     sets = {

@@ -39,6 +39,7 @@ class Setting:
     fixed_view : the one pose that knows nothing, of both halves; None to leave that reference out
     fixed_view_map : whether its map is made and scored as well
     kept_shares : shares of the most confident particles to make maps of as well
+    map_groups : groups of particles that maps are made without, for their intervals; 0 for none
     """
 
     known: KnownEntry
@@ -53,6 +54,7 @@ class Setting:
     fixed_view: tuple[Poses, Poses] | None = None
     fixed_view_map: bool = False
     kept_shares: tuple[float, ...] = ()
+    map_groups: int = 0
 
     @property
     def target(self) -> str:

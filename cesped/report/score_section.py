@@ -167,9 +167,8 @@ class _Scores:
 
     def __init__(self, result: "EvaluationResult") -> None:
         self._by_poses = {poses: result.metrics_of(poses) for poses in _COLUMNS}
-        self._intervals = {
-            row.metric: row.interval for row in result.rows if row.half == "all" and row.interval
-        }
+        rows = sorted(result.rows, key=lambda row: row.masked)  # of two, the masked one is shown
+        self._intervals = {row.metric: row.interval for row in rows if row.half == "all"}
 
     def has(self, poses: str) -> bool:
         """Return whether there is any figure of these poses, or a column is due to them anyway."""

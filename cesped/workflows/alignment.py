@@ -151,6 +151,7 @@ def score_abinitio(
         outdir=outdir,
         ignore_symmetry=chosen.ignore_symmetry,
         threads=chosen.threads,
+        map_groups=chosen.map_groups,
         progress=progress,
     )
     report.unlink(missing_ok=True)  # it may tell of the score before this one

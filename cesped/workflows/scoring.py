@@ -34,6 +34,7 @@ class ScoringOptions:
     device, memory_gb : where torch computes, and how much memory it may use there.
     kept_shares : shares of the most confident particles whose maps are scored as well.
     fixed_view_map : score the map of one fixed view as well.
+    map_groups : groups of particles for the intervals of figures of maps; 0 for none.
     map_cache : folder where the maps of the true poses and of the references are kept for later
         evaluations; see `cesped.reconstruction.map_cache`.
     """
@@ -52,6 +53,7 @@ class ScoringOptions:
     memory_gb: float | None = None
     kept_shares: tuple[float, ...] = ()
     fixed_view_map: bool = False
+    map_groups: int = 0
     map_cache: Path | None = None
 
 
@@ -193,6 +195,7 @@ def _evaluate_and_report(
         threads=options.threads,
         kept_shares=options.kept_shares,
         fixed_view_map=options.fixed_view_map,
+        map_groups=options.map_groups,
         progress=progress,
     )
     if folder is None:
