@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+_LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+
 
 def is_main_process() -> bool:
     """Return whether this process is the one that writes files and speaks to the user.
@@ -45,6 +47,17 @@ def take_from_first(tensors: Iterable[torch.Tensor]) -> None:
         return
     for tensor in tensors:
         dist.broadcast(tensor, src=0)
+
+
+def work_alone() -> None:
+    """Leave the other processes, in the main one, for work that it does by itself.
+
+    What asks later whether it shares its work with others, as an evaluation does, is told no.
+    """
+    if _have_met():
+        dist.destroy_process_group()
+    for name in _LAUNCHER_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def _have_met() -> bool:

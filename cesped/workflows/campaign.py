@@ -73,7 +73,7 @@ def run_campaign(
     CheckpointError
         If `outdir` holds a training of something else.
     """
-    from ..training.ranks import is_main_process
+    from ..training.ranks import is_main_process, work_alone
 
     folder, metrics = Path(outdir), Path(outdir) / METRICS_NAME
     runs = (folder / "training" / "half0", folder / "training" / "half1")
@@ -90,6 +90,7 @@ def run_campaign(
         )
     if not is_main_process():
         return None
+    work_alone()  # an evaluation would wait for the others to do their share
     result = score_predictions(
         target,
         predictions,

@@ -108,6 +108,22 @@ def test_the_command_speaks_and_predicts_once(launcher, entry_dir, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "lightning"])
+def test_a_campaign_trains_twice_with_two_processes_and_scores_with_one(
+    launcher, entry_dir, tmp_path
+):
+    words = train_words(entry_dir, tmp_path / "run", "--trainer.devices", "2")
+    start = words.index("--recipe")
+    words = ["-m", "cesped", "campaign", "--target", TARGET, "-b", entry_dir, *words[start:]]
+    words += ["--outdir", tmp_path / "campaign"]
+    if launcher == "torchrun":
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
+    finished = run_python(words, tmp_path)
+    assert finished.stdout.count("Report:") == 1
+    assert (tmp_path / "campaign" / "metrics.json").is_file()
+
+
+@pytest.mark.slow
 def test_two_nodes_of_slurm_train_one_model(entry_dir, tmp_path):
     """As `srun --nodes 2 --ntasks-per-node 1` starts them; here both nodes are this machine."""
     with socket.socket() as free:
