@@ -1,7 +1,8 @@
 """A picture of what a model believes about one pose: a distribution over rotations.
 
 Each point is a rotation. Its place on the map of the sphere (Mollweide's, equal areas) is the
-viewing direction, its colour the in-plane angle, and its area the probability.
+viewing direction, its colour the in-plane angle, and its area the probability, compared with that
+of the most probable one.
 """
 
 import os
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 _WIDTH_INCH, _HEIGHT_INCH = 8.6, 4.4
 
-#: A point of probability one would have this area [square points].
-_AREA_POINTS = 1500.0
+#: The most probable rotation has a point of this area [square points].
+_AREA_POINTS = 120.0
 
 #: Points are moved by this towards their in-plane angle, so that those of one direction are seen.
 _SPREAD_DEG = 1.5
@@ -99,7 +100,7 @@ def _draw_points(
     axes.scatter(
         longitude[order],
         latitude[order],
-        s=_AREA_POINTS * probabilities[order] + 0.5,
+        s=_AREA_POINTS * probabilities[order] / probabilities.max() + 0.5,
         c=psi_deg[order],
         cmap=_COLOURS,
         vmin=0.0,
@@ -117,8 +118,8 @@ def _draw_truth(axes: "Axes", truth: ArrayLike, symmetry: str) -> None:
     operators = point_group(symmetry).operators
     longitude, latitude, psi_deg = _places(operators @ pose, 0.0)
     for number, (x, y, psi) in enumerate(zip(longitude, latitude, psi_deg, strict=True)):
-        wide, narrow = (4.5, 1.2) if number == 0 else (2.0, 0.6)
-        ring: dict[str, Any] = {"s": 260.0, "facecolors": "none", "zorder": 3}
+        wide, narrow = (3.5, 1.2) if number == 0 else (1.5, 0.5)
+        ring: dict[str, Any] = {"s": 420.0, "facecolors": "none", "zorder": 3}
         axes.scatter([x], [y], edgecolors=INK, linewidths=wide + 2 * narrow, **ring)
         colour = _colour(psi)
         axes.scatter([x], [y], edgecolors=[colour], linewidths=wide, **ring)
