@@ -1,4 +1,4 @@
-"""`cesped abinitio` and `align`: poses and maps in a frame of their own, brought to another's."""
+"""`cesped evaluate-abinitio` and `align`: poses and maps of a frame of their own, in another's."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..workflows.alignment import AlignedMap
 
 
-def abinitio(
+def evaluate_abinitio(
     target: Annotated[str, typer.Argument(metavar="ENTRY", help="Name of the entry.")],
     predictions: Annotated[
         list[Path],
@@ -179,12 +179,12 @@ def _print_transform(found: "AlignedMap") -> None:
 
 COMMANDS = (
     Command(
-        abinitio,
-        "abinitio",
+        evaluate_abinitio,
+        "evaluate-abinitio",
         """
         cesped convert J42_particles.cs predictions.star
-        cesped abinitio 10280 predictions.star --outdir scores/
-        cesped abinitio 10280 half0.star half1.star --predictionType SO3
+        cesped evaluate-abinitio 10280 predictions.star --outdir scores/
+        cesped evaluate-abinitio 10280 half0.star half1.star --predictionType SO3
         """,
     ),
     Command(

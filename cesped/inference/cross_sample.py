@@ -104,7 +104,7 @@ def describe_sampling(
     if card.target != target:
         notes.append(
             f"the model learned on {card.target}: predicted poses are in the frame of that map "
-            f"(`cesped abinitio` scores poses whose frame is not that of {target})"
+            f"(`cesped evaluate-abinitio` scores poses whose frame is not that of {target})"
         )
         if card.pixel_size_angst is None:
             notes.append(

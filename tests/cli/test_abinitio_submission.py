@@ -52,7 +52,7 @@ def lost(entry, tmp_path_factory):
 @pytest.fixture(scope="module")
 def score(entry, lost, tmp_path_factory):
     folder = tmp_path_factory.mktemp("score")
-    words = ["abinitio", "FAKE", *lost, "-b", str(entry.benchmark_dir), "--n_cpus", "1"]
+    words = ["evaluate-abinitio", "FAKE", *lost, "-b", str(entry.benchmark_dir), "--n_cpus", "1"]
     assert main([*words, "--outdir", str(folder)]) == 0
     return folder
 
@@ -119,7 +119,7 @@ def figures(folder):
 def test_every_backend_finds_the_same(
     entry, lost, score, tmp_path, backend, tolerance_angst, tolerance
 ):
-    words = ["abinitio", "FAKE", *lost, "-b", str(entry.benchmark_dir), "--n_cpus", "1"]
+    words = ["evaluate-abinitio", "FAKE", *lost, "-b", str(entry.benchmark_dir), "--n_cpus", "1"]
     words += ["--backend", backend, *(("--device", "cpu") if backend == "torch" else ())]
     assert main([*words, "--outdir", str(tmp_path)]) == 0
     ours, theirs = figures(score), figures(tmp_path)
@@ -138,7 +138,7 @@ def test_every_backend_finds_the_same(
 
 
 def test_relion_options_mean_relion(entry, lost, tmp_path, capsys):
-    words = ["abinitio", "FAKE", *lost, "-b", str(entry.benchmark_dir), "--outdir"]
+    words = ["evaluate-abinitio", "FAKE", *lost, "-b", str(entry.benchmark_dir), "--outdir"]
     words += [str(tmp_path / "out"), "--relionBinDir", str(tmp_path)]
     assert main(words) == 1
     assert "relion_reconstruct" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`align` on a map that was moved by known amounts, and `abinitio` on poses in another frame."""
+"""`align` on a map moved by known amounts, `evaluate-abinitio` on poses in another frame."""
 
 import re
 
@@ -94,7 +94,7 @@ def test_abinitio_scores_poses_of_the_other_hand(benchmark_dir, tmp_path, capsys
         paths.append(write_particle_table(tmp_path / f"p{half}.star", table.with_poses(noisy)))
     files = [str(tmp_path / f"p{half}.star") for half in (0, 1)]
     out = tmp_path / "out"
-    assert main(["abinitio", "FAKE", *files, "--outdir", str(out)]) == 0
+    assert main(["evaluate-abinitio", "FAKE", *files, "--outdir", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "note: Half 0 of the predictions is of the other hand; 100 % of the poses" in printed
     assert re.search(r"rotation error \(F-norm\), aligned +0\.0[45]", printed)
@@ -106,6 +106,6 @@ def test_abinitio_scores_poses_of_the_other_hand(benchmark_dir, tmp_path, capsys
 
 def test_abinitio_wants_one_file_or_two(benchmark_dir, capsys):
     write_fake_entry(benchmark_dir, name="FAKE")
-    assert main(["abinitio", "FAKE", "a.star", "b.star", "c.star"]) == 1
+    assert main(["evaluate-abinitio", "FAKE", "a.star", "b.star", "c.star"]) == 1
     assert "3 files of predictions; give one of all, or one per half" in capsys.readouterr().err
-    assert main(["abinitio", "FAKE"]) == 2
+    assert main(["evaluate-abinitio", "FAKE"]) == 2

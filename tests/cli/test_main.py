@@ -12,7 +12,7 @@ from cesped.cli.main import COMMANDS, main
 NAMES = [command.name for command in COMMANDS]
 WANTED = {
     "demo", "list", "add", "show", "train", "infer", "evaluate", "reconstruct", "project", "fsc",
-    "convert", "preprocess", "download", "verify", "abinitio", "align", "compare",
+    "convert", "preprocess", "download", "verify", "evaluate-abinitio", "align", "compare",
     "submit", "leaderboard", "doctor", "simulate", "convert-weights", "campaign",
 }  # fmt: skip
 FACES = (
