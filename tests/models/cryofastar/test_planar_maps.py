@@ -126,6 +126,22 @@ def test_weights_reduce_what_noise_does():
     assert errors[0] < 0.1 * errors[1]
 
 
+def test_a_pixel_counts_as_much_as_reference_and_view_trust_it():
+    """Eq. 13 with its weights C_1 C_i, put into the least squares by hand."""
+    rotations, shifts = some_poses(1, 3)
+    maps = exact_maps(rotations, shifts, 8, 10, PAPER)
+    noise = torch.randn(maps.points.shape, generator=torch.Generator().manual_seed(2))
+    maps = maps._replace(points=maps.points + 0.3 * noise)
+    found = poses_of_maps(maps)
+    plane = plane_points(8, 10, PAPER, dtype=torch.float64).flatten(0, 1)
+    for view in range(3):
+        weights = (maps.confidence[0, 0] * maps.confidence[0, view]).flatten()
+        wanted = weighted_kabsch(plane, maps.points[0, view].flatten(0, 1), weights)
+        torch.testing.assert_close(found.rotations[0, view], wanted[0])
+        x, y, _ = wanted[1].tolist()
+        torch.testing.assert_close(found.shifts_px[0, view].tolist(), [10 * x, 8 * y])
+
+
 def test_ransac_bears_pixels_that_contradict_the_others():
     rotations, shifts = some_poses(2, 3)
     maps = exact_maps(rotations, shifts, 32, 32, PAPER)
