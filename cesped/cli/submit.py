@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..vocabulary import Backend, PredictionType, Severity, Track
+from ..vocabulary import Backend, PoseOrigin, PredictionType, Severity, Track
 from .command import BenchmarkDir, Command, CommandGroup
 from .score_options import Cpus
 
@@ -252,6 +252,7 @@ def _print_comparison(score: "EntryScore") -> bool:
     print(f"  {comparison.n_compared - count} of {comparison.n_compared} figures agree")
     for found in comparison.differences:
         kind = "masked" if found.masked else "unmasked"
+        kind += "" if found.poses == PoseOrigin.PREDICTION else f", of the poses {found.poses}"
         print(
             f"  {found.metric}, half {found.half}, {kind}: submitted {found.submitted:.5g}, "
             f"found {found.found:.5g}"

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ..evaluation.results import EvaluationResult, MetricRow
+from ..vocabulary import PoseOrigin, Track
 
 #: Largest differences that another backend, processor or library explains, by unit: what the
 #: native and the RELION backend are held to.
@@ -17,7 +18,8 @@ class Difference:
     Parameters
     ----------
     half, metric, masked : which figure
-    submitted, found : its values; NaN where it is not defined
+    submitted, found : its values; NaN where it is not defined, or not in the score found here
+    poses : whose figure it is, as in `MetricRow`
     """
 
     half: str
@@ -25,6 +27,7 @@ class Difference:
     masked: bool
     submitted: float
     found: float
+    poses: str = PoseOrigin.PREDICTION.value
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Comparison:
 
     Parameters
     ----------
-    n_compared : figures that both have
-    differences : those that differ by more than rounding explains
+    n_compared : figures that were submitted
+    differences : those that differ by more than rounding explains, or were submitted alone
     reason : why the two cannot be compared; None if they can
     """
 
@@ -49,20 +52,37 @@ class Comparison:
 
 
 def compare_scores(submitted: EvaluationResult, found: EvaluationResult) -> Comparison:
-    """Compare the figures of the predictions of two scores of the same predictions."""
+    """Compare two scores of the same predictions: the figures of these and of the known poses.
+
+    A figure that was submitted and does not exist here is a difference: it was added by hand, and
+    a leaderboard might show it in place of another.
+    """
     reason = _why_not_comparable(submitted, found)
     if reason is not None:
         return Comparison(0, (), reason)
-    here = {_name(row): row for row in found.rows}
-    both = [(row, here[_name(row)]) for row in submitted.rows if _name(row) in here]
-    if not both:
+    here = {_name(row): row for row in _rows_of(found)}
+    theirs = [(row, here.get(_name(row))) for row in _rows_of(submitted)]
+    if not any(_name(row) in here for row in submitted.rows):
         return Comparison(0, (), "the two scores have no figure in common")
     differences = tuple(
-        Difference(theirs.half, theirs.metric, theirs.masked, theirs.value, ours.value)
-        for theirs, ours in both
-        if not _same(theirs, ours)
+        Difference(
+            row.half,
+            row.metric,
+            row.masked,
+            submitted=row.value,
+            found=ours.value if ours else math.nan,
+            poses=row.poses,
+        )
+        for row, ours in theirs
+        if not _same(row, ours)
     )
-    return Comparison(len(both), differences)
+    return Comparison(len(theirs), differences)
+
+
+def _rows_of(result: EvaluationResult) -> list[MetricRow]:
+    """Return the rows that a leaderboard shows: of the predictions and of the known poses."""
+    truth = [row for row in result.reference_rows if row.poses == PoseOrigin.TRUTH]
+    return [*result.rows, *truth]
 
 
 def _why_not_comparable(submitted: EvaluationResult, found: EvaluationResult) -> str | None:
@@ -75,7 +95,10 @@ def _why_not_comparable(submitted: EvaluationResult, found: EvaluationResult) ->
         "symmetries": "symmetry",
         "uses of the predicted confidence": "uses_predicted_confidence",
     }.items():
-        theirs, ours = (_checksums(result.stamps.get(key)) for result in (submitted, found))
+        missing = Track.SUPERVISED.value if key == "track" else None  # there were no others once
+        theirs, ours = (
+            _checksums(result.stamps.get(key, missing)) for result in (submitted, found)
+        )
         if theirs != ours:
             return f"the two scores are of different {what}"
     return None
@@ -92,7 +115,7 @@ def _name(row: MetricRow) -> tuple[str, str, str, bool]:
     return row.poses, row.half, row.metric, row.masked
 
 
-def _same(theirs: MetricRow, ours: MetricRow) -> bool:
-    if math.isnan(theirs.value) or math.isnan(ours.value):
-        return math.isnan(theirs.value) == math.isnan(ours.value)
+def _same(theirs: MetricRow, ours: MetricRow | None) -> bool:
+    if ours is None or math.isnan(theirs.value) or math.isnan(ours.value):
+        return math.isnan(theirs.value) == (ours is None or math.isnan(ours.value))
     return abs(theirs.value - ours.value) <= TOLERANCES.get(ours.unit, 0.0)

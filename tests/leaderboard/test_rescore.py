@@ -24,7 +24,7 @@ def moved(score, metric, by):
 def test_a_score_confirms_itself(score):
     comparison = compare_scores(score, score)
     assert comparison.agrees
-    assert comparison.n_compared == len(score.rows)
+    assert comparison.n_compared > len(score.rows)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,36 @@ def test_rounding_is_allowed_and_more_is_not(score, metric, unit):
     comparison = compare_scores(moved(score, metric, 1.1 * TOLERANCES[unit]), score)
     assert not comparison.agrees
     assert {found.metric for found in comparison.differences} == {metric}
+
+
+def test_a_figure_that_was_added_by_hand_is_not_confirmed(score):
+    # masked figures are shown in place of unmasked ones, and errors of poses have no mask
+    true = next(row for row in score.rows if row.metric == "weighted_mean_angular_error_deg")
+    forged = replace(true, half="all", masked=True, value=0.1)
+    comparison = compare_scores(replace(score, rows=(*score.rows, forged)), score)
+    assert [(found.metric, found.masked) for found in comparison.differences] == [
+        ("weighted_mean_angular_error_deg", True)
+    ]
+    assert comparison.differences[0].submitted == 0.1
+    assert not comparison.agrees
+
+
+def test_figures_of_the_known_poses_are_compared_too(score):
+    rows = [
+        replace(row, value=row.value - 0.1)
+        if (row.poses, row.metric) == ("truth", "pcc_halves")
+        else row
+        for row in score.reference_rows
+    ]
+    comparison = compare_scores(replace(score, reference_rows=tuple(rows)), score)
+    assert {found.metric for found in comparison.differences} == {"pcc_halves"}
+
+
+def test_a_score_from_before_there_were_tracks_is_of_the_first(score):
+    stamps = {name: value for name, value in score.stamps.items() if name != "track"}
+    assert compare_scores(replace(score, stamps=stamps), score).agrees
+    other = replace(score, stamps={**stamps, "track": "ab-initio"})
+    assert "tracks" in compare_scores(other, score).reason
 
 
 def test_nan_agrees_with_nan_alone(score):
