@@ -5,10 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..vocabulary import Backend, PredictionType
-from .command import BenchmarkDir, Command
+from ..vocabulary import PredictionType
+from .command import BenchmarkDir, Command, Device, MemoryGb
 from .learning import dotted_options
-from .score_options import Cpus, UsePredConfidence
+from .score_options import (
+    BackendChoice,
+    Cpus,
+    MapCache,
+    Mpirun,
+    RelionBinDir,
+    RelionContainer,
+    UsePredConfidence,
+)
 
 if TYPE_CHECKING:
     from ..workflows.campaign import CampaignOutcome
@@ -61,15 +69,14 @@ def campaign(
         ),
     ] = PredictionType.SO3,
     use_pred_confidence: UsePredConfidence = True,
-    backend: Annotated[
-        Backend,
-        typer.Option("--backend", help="What reconstructs: native (processor), torch or relion."),
-    ] = Backend.NATIVE,
+    backend: BackendChoice = None,
     n_cpus: Cpus = 2,
-    map_cache: Annotated[
-        Path | None,
-        typer.Option("--mapCache", metavar="DIR", help="Keep maps of the known poses there."),
-    ] = None,
+    relion_bin_dir: RelionBinDir = None,
+    mpirun: Mpirun = None,
+    container: RelionContainer = None,
+    device: Device = None,
+    memory_gb: MemoryGb = None,
+    map_cache: MapCache = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
     """Train on each half, predict the other, score and report.
@@ -87,7 +94,7 @@ def campaign(
     """
     from ..workflows.campaign import run_campaign
     from ..workflows.learning import read_recipe
-    from ..workflows.scoring import ScoringOptions
+    from ..workflows.scoring import ScoringOptions, choose_backend
     from .progress_bar import make_progress
 
     chosen = read_recipe(
@@ -101,8 +108,13 @@ def campaign(
         options=ScoringOptions(
             prediction_type=prediction_type,
             use_pred_confidence=use_pred_confidence,
-            backend=backend,
+            backend=choose_backend(backend, relion_bin_dir, mpirun, container),
             threads=n_cpus,
+            relion_bin_dir=relion_bin_dir,
+            mpirun=mpirun,
+            container=container,
+            device=device,
+            memory_gb=memory_gb,
             map_cache=map_cache,
         ),
         progress=make_progress(),

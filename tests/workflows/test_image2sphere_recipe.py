@@ -12,11 +12,16 @@ import torch
 from fake_entry import apply_ctf, fake_ctf, fake_poses, write_stack, write_star_31
 
 from cesped.data.conventions import read_particle_table
+from cesped.data.demo_entry import DemoSpecification
+from cesped.data.demo_entry import make_entry as make_demo
 from cesped.geometry.rotations import random_rotations
 from cesped.io.mrc import write_volume
 from cesped.io.star_writer import write_star
+from cesped.models.registry import build_model
 from cesped.physics.projection import Projector
 from cesped.physics.resampling import resize_band_limited
+from cesped.training.checkpoint import CheckpointCard, save_checkpoint
+from cesped.training.prepared import preprocessing_from_recipe, preprocessing_to_dict
 from cesped.workflows.learning import read_recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "recipes" / "image2sphere"
@@ -158,3 +163,27 @@ def test_settings_are_those_of_the_model(ablation):
     assert ablation.setting(recipe, "model.l_max") == 12
     assert ablation.setting(recipe, "model.filter_order") == 3
     assert torch.tensor(ablation.setting(recipe, "model.sigmas_px")).numel() == 6
+
+
+def test_a_model_on_other_samplings_of_its_particle(tmp_path, capsys, monkeypatch):
+    cross = script("cross_sample")
+    tiny = DemoSpecification(
+        name="TINY", symmetry="D2", n_particles_per_half=4, box=24, pixel_size_angst=6.0,
+        n_atoms=240, radius_angst=50.0, resolution_angst=16.0,
+    )  # fmt: skip
+    make_demo(tiny, tmp_path)
+    monkeypatch.setattr(cross, "DEMO_SPECIFICATIONS", {"TINY": tiny})
+    monkeypatch.setattr(cross, "SAMPLINGS", ((36, 4.0), (40, 4.4)))
+    model = build_model(
+        "image2sphere", "D2", encoder="compact", widths=[4, 4, 4], l_max=1, sphere_features=4,
+        so3_features=2, projector_order=1, filter_order=0, grid_order=0,
+    )  # fmt: skip
+    preprocessing = preprocessing_to_dict(preprocessing_from_recipe(16, 0.25, "phase_flip", True))
+    card = CheckpointCard(model.config, "TINY", 0, preprocessing, pixel_size_angst=6.75, box=24)
+    save_checkpoint(tmp_path / "m.ckpt", card, model.state_dict())
+    words = ["--ckpt_path", str(tmp_path / "m.ckpt"), "--benchmarkDir", str(tmp_path)]
+    assert cross.main([*words, "--particles", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.count("±") for line in lines[2:]] == [1, 3, 3]
+    # noise of the same power per area, signal spread over the frame
+    assert cross.resampled(tiny, 36, 4.0, 4).snr == pytest.approx(tiny.snr * (4 / 6) ** 2)
