@@ -23,7 +23,7 @@ from .contradictions import complaints_about_result, errors_beside
 from .leaks import sign_in_ids, signs_in_half_maps, signs_in_poses, signs_in_provenance
 from .manifest import TO_FILL_IN, EntrySubmission, Manifest, read_manifest
 from .plain_text import plain, safe_link
-from .submission import complaints_about_files, inside
+from .submission import RESCORED_DIR, complaints_about_files, inside
 
 _ROW_BYTES = 8192  # of a star file with every column that RELION knows
 _T = TypeVar("_T")
@@ -147,11 +147,22 @@ class _Check:
         self._look_at_training(manifest, entry, halves)
         files = self._prediction_files(entry, halves)
         result = self._result(manifest, entry, halves)
+        self._look_at_rescored(entry)
         if files is not None:
             self._look_at_predictions(manifest, entry, files, halves)
         if result is not None:
             for sign in signs_in_half_maps(result.fsc_curves):
                 self._note(Severity.SUSPICIOUS, entry.name, sign)
+
+    def _look_at_rescored(self, entry: EntrySubmission) -> None:
+        """Point at a score that claims to be of those who keep the leaderboard."""
+        name = f"{RESCORED_DIR}/{entry.name}.json"
+        if (self.folder / name).exists():
+            what = (
+                f"{name} is shown as scored by whoever keeps the leaderboard; if it came with the "
+                "submission, make it anew with `cesped submit score --record`"
+            )
+            self._note(Severity.NOTE, entry.name, what)
 
     def _locate(self, target: str) -> tuple[EntryHalf, EntryHalf] | None:
         try:

@@ -1,11 +1,14 @@
 """A submitted score against the one found here: confirmed, refuted, or not to be compared."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from cesped.evaluation.outputs import read_metrics
+from cesped.leaderboard.checks import check_submission
 from cesped.leaderboard.rescore import TOLERANCES, compare_scores
+from cesped.vocabulary import Severity
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +111,11 @@ def test_nothing_in_common_is_no_agreement(score):
     comparison = compare_scores(replace(score, rows=()), score)
     assert not comparison.agrees
     assert comparison.reason
+
+
+def test_a_score_that_claims_to_be_the_leaderboards_own_is_pointed_at(submission, fake):
+    (submission / "rescored").mkdir()
+    shutil.copy(submission / "results" / "FAKE.json", submission / "rescored")
+    (found,) = check_submission(submission, fake.benchmark_dir).findings
+    assert found.severity is Severity.NOTE
+    assert found.what.startswith("rescored/FAKE.json is shown as scored by whoever keeps the")
