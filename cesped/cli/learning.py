@@ -40,7 +40,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME|YAML",
-            help="paper (needs a GPU), small, demo (both run on a CPU), or a YAML file.",
+            help="paper, strong (need a GPU), small, demo (run on a CPU), or a YAML file.",
         ),
     ] = "paper",
     config: Annotated[

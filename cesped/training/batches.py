@@ -153,7 +153,8 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, which: StepRows) -> Batch:
         rows = torch.from_numpy(which.rows)
-        images = self.particles.read(which.rows)
+        once, places = np.unique(which.rows, return_inverse=True)  # copies are read once
+        images = self.particles.read(once)[torch.from_numpy(places)]
         return Batch(
             images,
             self.rotations[rows],

@@ -21,6 +21,9 @@ from .checkpoint import read_torch_file, write_torch_file
 from .recipe import TrainingRecipe
 from .sections import TrainerRecipe
 
+_WITH_UNUSED_PARAMETERS = "ddp_find_unused_parameters_true"
+#: Others divide the model, or train in processes from which nothing but weights comes back.
+_STRATEGIES = ("auto", "ddp", _WITH_UNUSED_PARAMETERS)
 _LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning")
 
 
@@ -131,11 +134,23 @@ def _strategy(chosen: TrainerRecipe) -> str | DDPStrategy:
 
     It would copy the buffers of the first process to all before every call, validation too, where
     processes call their models differently often. Ours are made the same before a validation.
+
+    Raises
+    ------
+    OptionError
+        For a way that is not among `_STRATEGIES`.
     """
-    several = chosen.num_nodes > 1 or _device_count(chosen) > 1
-    if chosen.strategy not in ("auto", "ddp") or not several:
-        return chosen.strategy
-    return DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    if chosen.strategy not in _STRATEGIES:
+        raise OptionError(
+            f"trainer.strategy is {chosen.strategy!r}; use one of: {', '.join(_STRATEGIES)}"
+        )
+    if chosen.num_nodes == 1 and _device_count(chosen) == 1:
+        return "auto"
+    return DDPStrategy(
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=chosen.strategy == _WITH_UNUSED_PARAMETERS,
+    )
 
 
 def _device_count(chosen: TrainerRecipe) -> int:

@@ -27,6 +27,7 @@ IDENTITY_NAME = "run.json"
 SPLIT_NAME = "split.csv"
 PROVENANCE_NAME = "provenance.json"
 _WORK = (MODEL_NAME, BEST_NAME, STATE_NAME)  # what a run has worked for
+_NO_RESULT = ("data.num_data_workers", "data.max_memory_gib")  # settings that change no result
 _SPLIT_PARTS = ("training", "validation")
 
 
@@ -63,12 +64,35 @@ def claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
             old.unlink(missing_ok=True)
     elif path.is_file() and any((folder / name).is_file() for name in _WORK):
         found = read_identity(folder)
-        different = [key for key in identity if found.get(key) != identity[key]]
+        different = _differences(found, identity)
         if different:
             raise CheckpointError(
                 f"{folder} holds another run: it differs in {', '.join(different)} (see {path}); "
                 "use another folder, or start anew without resuming"
             )
+
+
+def _differences(found: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """Return what differs, by name; of the recipe only settings that change a result."""
+    different = [key for key in identity if key != "recipe" and found.get(key) != identity[key]]
+    settings, known = _settings(identity), _settings(found)
+    return different + [
+        f"recipe: {name}"
+        for name in sorted(settings.keys() | known.keys())
+        if name not in _NO_RESULT and settings.get(name) != known.get(name)
+    ]
+
+
+def _settings(identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the recipe by their dotted names."""
+    recipe = identity.get("recipe")
+    sections = recipe.items() if isinstance(recipe, dict) else ()
+    return {
+        f"{section}.{key}": value
+        for section, values in sections
+        if isinstance(values, dict)
+        for key, value in values.items()
+    }
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
@@ -90,19 +114,19 @@ def read_identity(folder: Path) -> dict[str, Any]:
 
 
 def inputs_of_run(entry: EntryHalf, table: ParticleTable) -> dict[str, Any]:
-    """Return checksums of the stacks that a run learns from, which reads them.
+    """Return checksums of the stacks that a run learns from.
 
-    And of the published record they come from, if a download or `cesped verify` checked them.
+    Of the published record they come from, if a download or `cesped verify` checked them; else of
+    the files, which are read for it.
 
     Raises
     ------
     MissingFileError
         If a stack is not there.
     """
-    return {
-        "images": images_stamp(table.stacks, summed_bytes=None),
-        "records": records_stamp([entry]),
-    }
+    records = records_stamp([entry])  # their checksums were verified: no need to read it all
+    images = images_stamp(table.stacks) if records else images_stamp(table.stacks, None)
+    return {"images": images, "records": records}
 
 
 def begin_run(

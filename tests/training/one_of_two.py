@@ -1,10 +1,14 @@
 """One of the processes of a training: trains, and writes down what it read and what it has.
 
-Started by test_several_processes.py through torchrun: one_of_two.py BENCHMARK_DIR RUN_DIR
+Started by test_several_processes.py through torchrun:
+
+    one_of_two.py BENCHMARK_DIR RUN_DIR [DIE_AT_STEP]
 """
 
+import contextlib
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +26,26 @@ SETTINGS = {
 }
 
 
-def main(benchmark_dir, run_dir):
+class DieAt:
+    """A `Progress` that ends the process when so many steps are done."""
+
+    def __init__(self, step):
+        self.step = int(step)
+
+    @contextlib.contextmanager
+    def task(self, description, total):
+        done = 0
+
+        def advance(units):
+            nonlocal done
+            done += units
+            if description.startswith("Training") and done >= self.step:
+                os._exit(9)
+
+        yield advance
+
+
+def main(benchmark_dir, run_dir, die_at=10**9):
     found = {"rows": []}
     read, train = BatchDataset.__getitem__, fit._Run._fit
 
@@ -45,7 +68,7 @@ def main(benchmark_dir, run_dir):
     fit._Run._fit = watched_train
     data_module._VALIDATION_BATCH = 1  # 8 + 1 images here, 8 there: differently many calls
     recipe = cnn_recipe(trainer__devices=2, **SETTINGS)
-    fit.train_half(TARGET, 0, run_dir, recipe, benchmark_dir)
+    fit.train_half(TARGET, 0, run_dir, recipe, benchmark_dir, DieAt(die_at))
 
 
 if __name__ == "__main__":

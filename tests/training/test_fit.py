@@ -156,8 +156,11 @@ def test_a_finished_run_is_not_done_again(whole_run, entry_dir):
 def test_another_run_in_the_same_folder_is_refused(whole_run, entry_dir):
     with pytest.raises(CheckpointError, match="differs in halfset, star_sha256"):
         train_half(TARGET, 1, whole_run.run_dir, tiny_recipe(), entry_dir)
-    with pytest.raises(CheckpointError, match="differs in recipe"):
+    with pytest.raises(CheckpointError, match=r"differs in recipe: optimizer\.lr \(see"):
         train_half(TARGET, 0, whole_run.run_dir, tiny_recipe(optimizer__lr=0.1), entry_dir)
+    # but not one that merely reads its images in another way
+    other_hands = tiny_recipe(data__num_data_workers=2, data__max_memory_gib=0)
+    assert train_half(TARGET, 0, whole_run.run_dir, other_hands, entry_dir).resumed_at_step == 12
 
 
 def test_a_damaged_state_is_refused_and_a_fresh_start_helps(entry_dir, tmp_path):

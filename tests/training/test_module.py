@@ -5,6 +5,7 @@ import torch
 from plain_cnn import PlainCnn
 from tiny_runs import cnn_recipe
 
+from cesped.errors import OptionError
 from cesped.training.module import PoseModule, WeightAverage
 from cesped.training.quiet_lightning import make_trainer, quiet_lightning
 from cesped.training.recipe import load_recipe
@@ -42,6 +43,16 @@ def test_settings_reach_the_trainer(tmp_path):
     assert trainer.precision == "bf16-mixed"
     assert trainer.world_size == 6
     assert trainer.strategy._ddp_kwargs["broadcast_buffers"] is False
+
+
+def test_ways_to_work_together_that_would_lose_the_run_are_refused(tmp_path):
+    for strategy in ("ddp_spawn", "fsdp", "dpp"):
+        with pytest.raises(OptionError, match="use one of: auto, ddp, ddp_find"):
+            trainer_of(cnn_recipe(trainer__strategy=strategy, trainer__devices=2), tmp_path)
+    unused = cnn_recipe(trainer__strategy="ddp_find_unused_parameters_true", trainer__devices=2)
+    assert trainer_of(unused, tmp_path).strategy._ddp_kwargs["find_unused_parameters"] is True
+    alone = trainer_of(cnn_recipe(trainer__strategy="ddp"), tmp_path)
+    assert alone.world_size == 1
 
 
 def test_a_plateau_halves_the_rate_for_good():

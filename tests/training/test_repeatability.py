@@ -7,6 +7,7 @@ import sys
 import mrcfile
 import numpy as np
 import pytest
+import torch
 from tiny_runs import TARGET, cnn_recipe, make_tiny_entry, tiny_recipe
 
 from cesped.errors import CheckpointError
@@ -38,6 +39,20 @@ def test_the_same_seed_gives_the_same_bytes(reference, entry_dir, tmp_path):
     recipe, expected = reference
     again = train_half(TARGET, 0, tmp_path, recipe, entry_dir)
     assert again.checkpoint.read_bytes() == expected
+
+
+def test_how_images_are_read_does_not_matter(entry_dir, tmp_path):
+    """In memory, from the disk, by other processes; particles with copies are read once."""
+    weights = []
+    for workers, max_memory_gib in ((0, 4), (0, 0), (1, 0)):
+        settings = {"data__num_data_workers": workers, "data__max_memory_gib": max_memory_gib}
+        recipe = cnn_recipe(trainer__max_steps=4, augmentation__copies=2, **settings)
+        folder = tmp_path / f"{workers}{max_memory_gib}"
+        outcome = train_half(TARGET, 0, folder, recipe, entry_dir)
+        weights.append(load_checkpoint(outcome.checkpoint)[0].state_dict())
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            torch.testing.assert_close(other[name], value, atol=1e-5, rtol=1e-4)
 
 
 def test_another_seed_gives_other_bytes(entry_dir, tmp_path):

@@ -31,7 +31,7 @@ def entry_dir(session_benchmark_dir):
     return session_benchmark_dir
 
 
-def run_python(words, folder, **variables):
+def run_python(words, folder, dies=False, **variables):
     paths = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {k: v for k, v in os.environ.items() if k not in LAUNCHER_VARIABLES}
     environment |= {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"} | variables
@@ -44,15 +44,20 @@ def run_python(words, folder, **variables):
         timeout=300,
         check=False,
     )
-    assert finished.returncode == 0, finished.stderr[-4000:]
+    assert (finished.returncode == 0) is not dies, finished.stderr[-4000:]
     return finished
+
+
+def train_with_two(entry_dir, run_dir, *die_at, dies=False):
+    run_dir.mkdir(exist_ok=True)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = [*launcher, HERE / "one_of_two.py", entry_dir, run_dir, *die_at]
+    run_python(words, run_dir.parent, dies=dies)
 
 
 def test_two_processes_train_one_model(entry_dir, tmp_path, monkeypatch):
     run_dir = tmp_path / "two"
-    run_dir.mkdir()
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run_python([*launcher, HERE / "one_of_two.py", entry_dir, run_dir], tmp_path)
+    train_with_two(entry_dir, run_dir)
     reports = [json.loads((run_dir / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
     assert reports[0]["weights"] == reports[1]["weights"]
@@ -85,6 +90,18 @@ def test_two_processes_train_one_model(entry_dir, tmp_path, monkeypatch):
     left = {path.name for path in run_dir.iterdir() if path.suffix != ".json"}
     assert left >= {"model.ckpt", "log.csv", "split.csv", "learning_curve.png"}
     assert "last.ckpt" not in left
+
+
+@pytest.mark.slow
+def test_killed_they_go_on_to_the_same_model(entry_dir, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train_with_two(entry_dir, whole)
+    train_with_two(entry_dir, killed, "6", dies=True)
+    assert (killed / "last.ckpt").is_file()
+    assert not (killed / "model.ckpt").exists()
+    train_with_two(entry_dir, killed)
+    assert json.loads((killed / "provenance.json").read_text())["resumed_at_step"] == 4
+    assert (killed / "model.ckpt").read_bytes() == (whole / "model.ckpt").read_bytes()
 
 
 def train_words(entry_dir, run_dir, *more):
