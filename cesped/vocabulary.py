@@ -204,6 +204,16 @@ class NoiseKind(Choice):
     COLOURED = "coloured"
 
 
+class Curated(Choice):
+    """What became of a structure file that was curated."""
+
+    KEPT = "kept"
+    #: it does not meet what is asked of it
+    REJECTED = "rejected"
+    #: it could not be read or worked on
+    FAILED = "failed"
+
+
 class Scattering(Choice):
     """What an atom's density is made of."""
 

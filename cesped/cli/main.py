@@ -25,6 +25,7 @@ from . import (
     published,
     scoring,
     simulation,
+    structures,
     submit,
     weights,
 )
@@ -60,6 +61,7 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *entries.COMMANDS,
     *download.COMMANDS,
     *simulation.COMMANDS,
+    *structures.COMMANDS,
     *preprocess.COMMANDS,
     *learning.COMMANDS,
     *campaign.COMMANDS,

@@ -76,6 +76,8 @@ def read_structure(path: str | os.PathLike[str]) -> gemmi.Structure:
 def assembled(structure: gemmi.Structure, assembly: str, source: str) -> gemmi.Model:
     """Return the model of a biological assembly, its copies of chains renamed.
 
+    Chains that the file lists for it, but that are not in the model, are left out.
+
     Raises
     ------
     OptionError
@@ -83,8 +85,13 @@ def assembled(structure: gemmi.Structure, assembly: str, source: str) -> gemmi.M
     """
     import gemmi
 
+    chains = {chain.name for chain in structure[0]}
+    subchains = {part.subchain_id() for part in structure[0].subchains()}
     for candidate in structure.assemblies:
         if candidate.name == assembly:
+            for generator in candidate.generators:  # what was removed cannot be copied
+                generator.chains = [name for name in generator.chains if name in chains]
+                generator.subchains = [name for name in generator.subchains if name in subchains]
             return gemmi.make_assembly(
                 candidate, structure[0], gemmi.HowToNameCopiedChain.AddNumber
             )

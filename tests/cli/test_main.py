@@ -13,7 +13,7 @@ NAMES = [command.name for command in COMMANDS]
 WANTED = {
     "demo", "list", "add", "show", "train", "infer", "evaluate", "reconstruct", "project", "fsc",
     "convert", "preprocess", "download", "verify", "evaluate-abinitio", "align", "compare",
-    "submit", "leaderboard", "doctor", "simulate", "convert-weights", "campaign",
+    "submit", "leaderboard", "doctor", "simulate", "structures", "convert-weights", "campaign",
 }  # fmt: skip
 FACES = (
     "cesped.evaluateEntry",
