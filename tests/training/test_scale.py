@@ -196,3 +196,16 @@ def test_augmentation_moves_origins_with_the_images():
     *_, moved = BatchAugmentation(recipe)(images, poses, origins, torch.Generator().manual_seed(0))
     assert torch.allclose(moved.norm(dim=1), origins.norm(dim=1))
     assert not torch.allclose(moved, origins)
+
+
+def test_a_shift_head_learns_shifts_of_the_prepared_images(entry_dir, tmp_path):
+    recipe = tiny_recipe(model__shift_head=True, trainer__max_steps=4)
+    outcome = train_half(TARGET, 0, tmp_path, recipe, entry_dir)
+    model, card = load_checkpoint(outcome.checkpoint)
+    assert model.learns_shifts
+    # 24 px of 6 A, of which a quarter is cut off, on 16 px
+    assert card.model["pixel_size_angst"] == pytest.approx(6.0 * 18 / 16)
+    assert card.pixel_size_angst == card.model["pixel_size_angst"]
+    with torch.no_grad():
+        found = model.predict(torch.randn(3, 1, 16, 16))
+    assert found.shifts_angst.shape == (3, 2)
