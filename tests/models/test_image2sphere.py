@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from cesped.data.warp import move_images
+from cesped.errors import OptionError
 from cesped.geometry.euler import rotation_to_euler
 from cesped.geometry.inplane import InPlaneMove
 from cesped.geometry.rotations import geodesic_distance_deg, random_rotations
@@ -332,3 +333,21 @@ def test_a_step_on_a_gpu_gives_the_same_numbers(options):
     assert error_deg.max() < 1.0
     torch.testing.assert_close(found.confidence.cpu(), expected.confidence, atol=1e-3, rtol=0)
     assert found.distribution.to("cpu").at_order(2).probabilities().shape == (2, 4608)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"test_time_turns": 0},
+        {"label_smoothing": 1.0},
+        {"label_width_deg": -1.0},
+        {"max_shift_share": 0.9},
+        {"sampled_share": 0.0},
+        {"input_px": 0},
+        {"decoding": "best"},
+    ],
+)
+def test_options_that_mean_nothing_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(OptionError, match="best" if name == "decoding" else f"{name}=.*range"):
+        tiny(**wrong)

@@ -15,8 +15,6 @@ from ...geometry.healpix import pixel_directions
 from ...geometry.symmetry import point_group
 from ...physics.resampling import resize_band_limited
 from ...vocabulary import Decoding
-from ..encoders.compact import CompactEncoder
-from ..encoders.resnet import ResNet, load_encoder_weights
 from ..encoders.smoothing import SIGMAS_PX, SmoothedChannels
 from ..losses import confidence_weighted
 from ..prediction import PosePrediction
@@ -29,6 +27,7 @@ from .grid_logits import GridLogits
 from .grid_nodes import GridNodes
 from .harmonics import group_means, so3_slices
 from .labels import nearest_nodes
+from .options import build_encoder, check_options
 from .presets import PRESETS
 from .projector import SphereProjector
 from .series import RotationSeries, label_factors, turned_about_z
@@ -105,6 +104,7 @@ class Image2Sphere(PoseModel):
         # weights live in the checkpoint; rebuilding a model must not look for them again
         given |= {"weights": None, "sigmas_px": list(sigmas_px)}
         super().__init__(symmetry, **given)
+        check_options(given)
         self.group = point_group(symmetry)
         self.grid = So3Grid(grid_order)
         self.input_px = input_px
@@ -116,7 +116,7 @@ class Image2Sphere(PoseModel):
         self.shift_weight = shift_weight
         self.learns_shifts = shift_head
         self.channels = SmoothedChannels(sigmas_px)
-        self.encoder = _encoder(encoder, self.channels.n_channels, widths, blocks, weights)
+        self.encoder = build_encoder(encoder, self.channels.n_channels, widths, blocks, weights)
         self.reduce = nn.Conv2d(self.encoder.features, sphere_features, 1)
         self.project = SphereProjector(
             l_max, projector_order, sampled_share, rectify=rectify_points
@@ -127,14 +127,7 @@ class Image2Sphere(PoseModel):
         self.activation = So3Activation(l_max)
         self.so3_convolution = So3Convolution(so3_features, 1, l_max, near_identity_deg())
         self.shifts = ShiftHead(so3_features, l_max, max_shift_share) if shift_head else None
-        self.logits_at_nodes = GridLogits(l_max, self.grid)
-        self.nodes = GridNodes(self.grid, self.group)
-        self.series = RotationSeries(l_max)
-        self.register_buffer("temperature", torch.ones(()))
-        if label_width_deg > 0:
-            factors = label_factors(label_width_deg, l_max)
-            self.register_buffer("label_factors", factors, persistent=False)
-        self._add_symmetry(l_max)
+        self._add_tables(l_max)
 
     @property
     def pixel_size_angst(self) -> float | None:
@@ -290,7 +283,15 @@ class Image2Sphere(PoseModel):
             )
         return self.pixel_size_angst * images.shape[-1]
 
-    def _add_symmetry(self, l_max: int) -> None:
+    def _add_tables(self, l_max: int) -> None:
+        """Add what evaluates, labels and symmetrises functions over rotations."""
+        self.logits_at_nodes = GridLogits(l_max, self.grid)
+        self.nodes = GridNodes(self.grid, self.group)
+        self.series = RotationSeries(l_max)
+        self.register_buffer("temperature", torch.ones(()))
+        if self.label_width_deg > 0:
+            factors = label_factors(self.label_width_deg, l_max)
+            self.register_buffer("label_factors", factors, persistent=False)
         means = group_means(l_max, rotation_to_euler(self.group.operators))
         for degree, mean in enumerate(means):
             self.register_buffer(f"group_mean_{degree}", mean.to(torch.float32), persistent=False)
@@ -323,25 +324,3 @@ def _in_single_precision(like: torch.Tensor) -> AbstractContextManager[Any]:
     if not torch.amp.is_autocast_available(kind):
         return nullcontext()
     return torch.autocast(kind, enabled=False)
-
-
-def _encoder(
-    name: str,
-    channels: int,
-    widths: Sequence[int],
-    blocks: Sequence[int],
-    weights: str | None,
-) -> CompactEncoder | ResNet:
-    if name == "compact":
-        return CompactEncoder(channels, _three(widths), _three(blocks))
-    encoder = ResNet(name, channels)
-    if weights is not None:
-        load_encoder_weights(encoder, name, weights)
-    return encoder
-
-
-def _three(values: Sequence[int]) -> tuple[int, int, int]:
-    if len(values) != 3 or min(values) < 1:
-        raise OptionError(f"the compact encoder has three stages; found {list(values)!r}")
-    first, second, third = (int(value) for value in values)
-    return first, second, third
