@@ -12,6 +12,7 @@ from ..progress import SILENT, Progress
 from ..vocabulary import FSC_THRESHOLDS
 from .maps import check_pixel_sizes, read_map
 from .scoring import REPORT_NAME, ScoringOptions, make_engine
+from .steps import run_once
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
@@ -139,23 +140,29 @@ def score_abinitio(
     chosen = options or ScoringOptions()
     report = Path(outdir) / REPORT_NAME
     check_writable(report)
-    result = evaluate_abinitio(
-        target,
-        predictions,
-        chosen.prediction_type,
-        use_pred_confidence=chosen.use_pred_confidence,
-        benchmark_dir=benchmark_dir,
-        mask=chosen.mask,
-        use_mask=chosen.use_mask,
-        reconstructor=make_engine(chosen),
-        outdir=outdir,
-        ignore_symmetry=chosen.ignore_symmetry,
-        threads=chosen.threads,
-        map_groups=chosen.map_groups,
-        progress=progress,
-    )
-    report.unlink(missing_ok=True)  # it may tell of the score before this one
-    with progress.task("Writing the report", 1) as advance:
-        write_report(result, report, facts)
-        advance(1)
-    return result
+    scored: list[EvaluationResult] = []
+
+    def evaluate() -> None:
+        result = evaluate_abinitio(
+            target,
+            predictions,
+            chosen.prediction_type,
+            use_pred_confidence=chosen.use_pred_confidence,
+            benchmark_dir=benchmark_dir,
+            mask=chosen.mask,
+            use_mask=chosen.use_mask,
+            reconstructor=make_engine(chosen),
+            outdir=outdir,
+            ignore_symmetry=chosen.ignore_symmetry,
+            threads=chosen.threads,
+            map_groups=chosen.map_groups,
+            progress=progress,
+        )
+        report.unlink(missing_ok=True)  # it may tell of the score before this one
+        with progress.task("Writing the report", 1) as advance:
+            write_report(result, report, facts)
+            advance(1)
+        scored.append(result)
+
+    run_once(report, None, evaluate)  # nor is a score of the other track kept in place of this
+    return scored[0]

@@ -213,15 +213,21 @@ def _made_from(
     options: ScoringOptions,
     benchmark_dir: str | os.PathLike[str] | None,
 ) -> dict[str, object]:
-    from ..data.store import EntryStore
+    from ..evaluation.inputs import choose_mask, locate_halves, read_halves
     from ..evaluation.stamps import package_version, sha256_of_file
 
-    store = EntryStore(benchmark_dir)
-    halves = [store.locate(target, half) for half in (0, 1)]
-    mask = options.mask or halves[0].mask_path
+    halves = locate_halves(target, benchmark_dir)
+    mask = choose_mask(halves, options.mask)
+    stacks = {stack.resolve() for table in read_halves(halves) for stack in table.stacks}
     return {
         "target": target,
         "entry": [sha256_of_file(half.star_path) for half in halves],
+        # summing up the images themselves would take as long as a score
+        "images": sorted(
+            (str(stack), status.st_size, status.st_mtime_ns)
+            for stack in stacks
+            for status in (stack.stat(),)
+        ),
         "symmetry": [half.symmetry for half in halves],
         "mask": sha256_of_file(mask) if mask else None,
         "predictions": [sha256_of_file(path) for path in predictions],
