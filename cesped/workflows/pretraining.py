@@ -10,19 +10,21 @@ for projections. Nothing but the training half enters.
 import dataclasses
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.files import write_text_atomic
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend, CtfCorrection
-from .steps import run_once
+from .steps import is_made, run_once
 
 if TYPE_CHECKING:
     from ..data.entry_checks import EntryHalf
     from ..training.recipe import TrainingRecipe
 
 FOLDER = "pretraining"
+_PATIENCE_S = 0.2  # between two looks at what another process is making
 _SEED_OF_PROJECTIONS = 1  # with the recipe's: not the stream that trains
 
 
@@ -65,6 +67,7 @@ def pretrain(
     folder = Path(run_dir) / FOLDER
     name, entries, run = f"{target}-projections", folder / "entries", folder / "run"
     star = entries / name / f"particles_{halfset}.star"
+    stack, checkpoint = star.with_suffix(".mrcs"), run / MODEL_NAME
     made_from = {
         "entry": sha256_of_file(entry.star_path),
         "symmetry": entry.symmetry,
@@ -75,17 +78,19 @@ def pretrain(
 
     def train() -> None:
         if is_main_process():
-            if not star.with_suffix(".mrcs").is_file():
+            if not stack.is_file():
                 star.unlink(missing_ok=True)
             run_once(star, made_from, lambda: project_half(entry, star, recipe, progress))
+        # other processes have not met the main one yet, so they look for what it makes
+        while not (checkpoint.is_file() or (stack.is_file() and is_made(star, made_from))):
+            time.sleep(_PATIENCE_S)
         train_half(name, halfset, run, recipe_on_projections(recipe, entry), entries, progress)
 
-    checkpoint = run / MODEL_NAME
     whole_recipe = {**made_from, "recipe": recipe.to_dict()}
     if is_main_process():
         run_once(checkpoint, whole_recipe, train)
-        star.with_suffix(".mrcs").unlink(missing_ok=True)
-    elif not checkpoint.is_file():
+        stack.unlink(missing_ok=True)
+    elif not is_made(checkpoint, whole_recipe):
         train()
     gathered(np.zeros(1))  # all wait for the file that the main process writes
     return checkpoint

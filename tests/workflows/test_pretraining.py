@@ -1,6 +1,9 @@
 """Learning on projections of the half's own map: of that half alone, and of nothing else."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import mrcfile
@@ -141,6 +144,23 @@ def test_a_lost_model_is_made_again_from_the_same_images(entry, tmp_path):
     first.unlink()
     pretrain(entry.name, 0, tmp_path / "one", recipe(), benchmark_dir=entry.benchmark_dir)
     assert first.read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_two_processes_wait_for_each_other(entry, tmp_path):
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cesped"]
+    words += ["train", "--target", entry.name, "--halfset", "0", "-b", str(entry.benchmark_dir)]
+    words += ["--outdir", str(tmp_path / "run"), "--recipe", "demo", "--trainer.devices", "2"]
+    words += [word for key, value in RECIPE.items() for word in (f"--{key}", str(value))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words, "--trainer.strategy", "ddp"],
+        capture_output=True, env=environment, timeout=300, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"predictions_1.star" in done.stdout
+    assert not list((tmp_path / "run").rglob("*.mrcs"))
+    assert load_checkpoint(tmp_path / "run" / "model.ckpt")[1].steps == 4
 
 
 def test_only_one_beginning(entry, tmp_path):
