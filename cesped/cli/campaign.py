@@ -79,7 +79,7 @@ def campaign(
     map_cache: MapCache = None,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
-    """Train on each half, predict the other, score and report.
+    """Train on each half, predict the other, score both.
 
     The whole job on one entry: a model learns on half 0 and predicts half 1, another learns on
     half 1 and predicts half 0; the predictions are scored, a report is written, and a submission
