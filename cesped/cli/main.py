@@ -10,6 +10,7 @@ import typer
 
 from ..errors import CespedError
 from . import (
+    abinitio,
     alignment,
     campaign,
     comparison,
@@ -68,6 +69,7 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *scoring.COMMANDS,
     *comparison.COMMANDS,
     *maps.COMMANDS,
+    *abinitio.COMMANDS,
     *alignment.COMMANDS,
     *convert.COMMANDS,
     *doctor.COMMANDS,

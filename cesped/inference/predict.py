@@ -126,7 +126,7 @@ def predict_particles(
     turns: int = 1,
 ) -> PosePrediction:
     """Return the poses of all particles, on the CPU and in the order of their table."""
-    place = _device(device)
+    place = chosen_device(device)
     model = model.eval().to(place)
     parts: list[PosePrediction] = []
     with progress.task(what, len(particles)) as advance:
@@ -154,7 +154,7 @@ def _to_poses(prediction: PosePrediction) -> tuple[Poses, np.ndarray]:
     return Poses(rotations, origins, confidence), confidence
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
     """Return the device that `name` means.
 
     Raises

@@ -24,18 +24,25 @@ def direction_figure(by_direction: "pd.DataFrame") -> "Figure":
 
     `by_direction` is the table of `errors_by_direction`.
     """
-    order = round(np.log2(len(by_direction) / 12) / 2)
     count = by_direction["particles"].to_numpy()
     mean = by_direction["mean_deg"].to_numpy()
+    return sphere_figure(
+        (mean, "mean angular error [degrees]", "viridis"),
+        (np.where(count > 0, count, np.nan), "particles seen", "cividis"),
+    )
+
+
+@styled
+def sphere_figure(*panels: tuple[NDArray[np.floating], str, str]) -> "Figure":
+    """Draw values over the sphere of directions, two globes in a row.
+
+    `panels` are values of all pixels of a HEALPix sphere (NaN: nothing there), what they are, and
+    the name of their colours.
+    """
+    order = round(np.log2(len(panels[0][0]) / 12) / 2)
     longitude, latitude, shown_pixel = _sphere_mesh(order)
     figure = new_figure(10.2, 3.5)
-    for place, (values, title, colours) in enumerate(
-        (
-            (mean, "mean angular error [degrees]", "viridis"),
-            (np.where(count > 0, count, np.nan), "particles seen", "cividis"),
-        ),
-        start=1,
-    ):
+    for place, (values, title, colours) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, 2, place, projection="mollweide")
         picture = axes.pcolormesh(
             longitude, latitude, values[shown_pixel], cmap=colours, rasterized=True

@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -59,11 +59,36 @@ def write_report(
         _word_section(),
         _facts_section(result, facts),
     )
+    return write_page(
+        path,
+        f"{result.target}: pose estimation score",
+        f"Pose estimation on {result.target}",
+        _subtitle(result),
+        sections,
+    )
+
+
+def write_page(
+    path: str | os.PathLike[str], title: str, heading: str, subtitle: str, sections: Iterable[str]
+) -> Path:
+    """Write one page that needs nothing else.
+
+    Parameters
+    ----------
+    path : file to write
+    title, heading, subtitle : plain text
+    sections : HTML
+
+    Raises
+    ------
+    MissingExtraError
+        If plotly is not installed.
+    """
     page = Template(resources.files(__package__).joinpath("page.html").read_text("utf-8"))
     text = page.substitute(
-        title=html.escape(f"{result.target}: pose estimation score"),
-        heading=html.escape(f"Pose estimation on {result.target}"),
-        subtitle=html.escape(_subtitle(result)),
+        title=html.escape(title),
+        heading=html.escape(heading),
+        subtitle=html.escape(subtitle),
         plotly=plotly_script(),
         body="\n".join(sections),
         footer="Made by cesped. Everything on this page is inside this one file.",

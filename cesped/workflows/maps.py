@@ -190,7 +190,7 @@ def compare_maps(
     curve = fsc_curve(volume_a, volume_b, voxel_a, mask_values)
     figure = fsc_figure({f"{Path(first).name}, {Path(second).name}": curve})
     with staging_folder(csv_path.parent, "comparing") as staging:
-        write_text_atomic(staging / csv_path.name, _curve_csv(curve))
+        write_text_atomic(staging / csv_path.name, curve_csv(curve))
         write_png(figure, staging / png_path.name)
         for path in (csv_path, png_path):
             (staging / path.name).replace(path)
@@ -203,7 +203,8 @@ def compare_maps(
     )
 
 
-def _curve_csv(curve: "FscCurve") -> str:
+def curve_csv(curve: "FscCurve") -> str:
+    """Return a curve as a table: frequency, detail size and correlation of each shell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("frequency_per_angst", "resolution_angst", "fsc"))

@@ -12,7 +12,8 @@ from cesped.cli.main import COMMANDS, main
 NAMES = [command.name for command in COMMANDS]
 WANTED = {
     "demo", "list", "add", "show", "train", "infer", "evaluate", "reconstruct", "project", "fsc",
-    "convert", "preprocess", "download", "verify", "evaluate-abinitio", "align", "compare",
+    "convert", "preprocess", "download", "verify", "align", "compare", "abinitio",
+    "evaluate-abinitio",
     "submit", "leaderboard", "doctor", "simulate", "structures", "convert-weights", "campaign",
 }  # fmt: skip
 FACES = (

@@ -1,0 +1,152 @@
+"""Features of all particles, encoded in chunks that stay on the disk until all else is done.
+
+Encoding is about three quarters of the work. A run that was killed finds the chunks that it had
+finished; chunks begin at the same particles and are encoded in the same batches whoever makes them,
+so what follows does not depend on how often a run was interrupted.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...data.particle_images import SampleImages
+from ...io.files import atomic_path, write_text_atomic
+from ...models.cryofastar.model import CryoFastAR
+from ...progress import SILENT, Progress
+from .features import ViewFeatures, encode_views
+
+#: Particles of a chunk: two of the stacks that some weights want normalised together.
+CHUNK = 256
+#: Particles that are encoded at once.
+_BATCH = 128
+_LABEL = "made_from.json"
+
+
+class FeatureFolder:
+    """Encoded chunks in a folder, which is emptied if they were made from anything else.
+
+    Parameters
+    ----------
+    folder : is made; nothing else should be in it
+    made_from : text of all that determines the features: images, weights, type of numbers
+
+    Raises
+    ------
+    UnwritableError
+        If the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], made_from: str) -> None:
+        self.folder = Path(folder)
+        label = self.folder / _LABEL
+        if not (label.is_file() and label.read_text("utf-8") == made_from):
+            self.remove()
+            write_text_atomic(label, made_from)
+
+    def load(self, start: int, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor | None:
+        """Return the features of the chunk that begins at particle `start`; None if not there."""
+        try:
+            kept = np.load(self._path(start), allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        wide = (*shape[:-1], shape[-1] * dtype.itemsize)
+        if kept.dtype != np.uint8 or kept.shape != wide:
+            return None
+        return torch.from_numpy(kept).view(dtype)
+
+    def save(self, start: int, features: torch.Tensor) -> None:
+        """Write a chunk, whole or not at all.
+
+        Raises
+        ------
+        DiskFullError
+            If the disk is full.
+        """
+        numbers = features.cpu().contiguous().view(torch.uint8).numpy()
+        with atomic_path(self._path(start)) as temporary, temporary.open("wb") as file:
+            np.save(file, numbers, allow_pickle=False)
+
+    def remove(self) -> None:
+        """Remove the folder with all chunks."""
+        if self.folder.is_dir():
+            (self.folder / _LABEL).unlink(missing_ok=True)  # first: chunks without it are not used
+            shutil.rmtree(self.folder)
+
+    def _path(self, start: int) -> Path:
+        return self.folder / f"from_{start:09d}.npy"
+
+
+def encode_particles(
+    model: CryoFastAR,
+    images: SampleImages,
+    *,
+    device: torch.device | str = "cpu",
+    keep_on: torch.device | str | None = None,
+    kept: FeatureFolder | None = None,
+    progress: Progress = SILENT,
+) -> tuple[ViewFeatures, int]:
+    """Return the features of all particles, and how many were found on the disk.
+
+    Parameters
+    ----------
+    model : in evaluation mode, on `device`
+    images : of the particles, as the network gets them before they are normalised
+    device, keep_on : where images are encoded, and where features are kept; see `encode_views`
+    kept : chunks of an earlier run; new ones are added. None: nothing is written
+    progress : told of every batch
+
+    Raises
+    ------
+    GeometryError
+        If the images do not fit the patches.
+    ImageValueError, MissingImageError
+        If an image is faulty.
+    DiskFullError
+        If chunks do not fit the disk.
+    """
+    count, side = len(images.table), images.preprocessor.image_size
+    rows, columns = model.grid_of(torch.empty(1, side, side, device="meta"))
+    width, dtype = model.config.encoder_width, model.patches.weight.dtype
+    place = device if keep_on is None else keep_on
+    parts: dict[int, torch.Tensor] = {}
+    starts = range(0, count, CHUNK)
+    for start in starts if kept is not None else ():
+        shape = (min(CHUNK, count - start), rows * columns, width)
+        found = kept.load(start, shape, dtype) if kept is not None else None
+        if found is not None:
+            parts[start] = found.to(place)
+    reused = sum(map(len, parts.values()))
+    missing = [start for start in starts if start not in parts]
+    with progress.task("encoding particles", count, done=reused) as advance:
+        for start, chunk in _read_ahead(images, missing):
+            made = []
+            for batch in torch.split(chunk, _BATCH):
+                made.append(encode_views(model, [batch], device, keep_on).features)
+                advance(len(batch))
+            parts[start] = torch.cat(made)
+            if kept is not None:
+                kept.save(start, parts[start])
+    return ViewFeatures(torch.cat([parts[start] for start in starts]), rows, columns), reused
+
+
+def _read_ahead(images: SampleImages, starts: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the images `(b, 1, n, n)` of chunks; the next is read while one is worked on."""
+    count = len(images.table)
+
+    def read(start: int) -> torch.Tensor:
+        return images.prepared(np.arange(start, min(start + CHUNK, count)))[:, None]
+
+    with ThreadPoolExecutor(1) as reader:
+        pending = reader.submit(read, starts[0]) if starts else None
+        for number, start in enumerate(starts):
+            if pending is None:  # not reached: there is a chunk ahead
+                return
+            chunk = pending.result()
+            more = number + 1 < len(starts)
+            pending = reader.submit(read, starts[number + 1]) if more else None
+            yield start, chunk
