@@ -62,6 +62,7 @@ def read_particle_table(
     *,
     require_poses: bool = True,
     check_images: bool = True,
+    check_headers: bool = True,
 ) -> ParticleTable:
     """Read a RELION star file of particles and check it against its image stacks.
 
@@ -72,6 +73,7 @@ def read_particle_table(
         the star file. The star file's own folder when None
     require_poses : whether a file without angles is an error
     check_images : whether stacks must exist, be whole, and agree with the star file
+    check_headers : whether their headers must state the pixel size of the star file
 
     Returns
     -------
@@ -102,7 +104,9 @@ def read_particle_table(
         stacks=stacks,
         stack_index=names.stack_index,
         section=names.section,
-        image_size=_checked_box(columns, names, stacks, pixel_size, check_images),
+        image_size=_checked_box(
+            columns, names, stacks, pixel_size if check_headers else None, check_images
+        ),
         pixel_size_angst=pixel_size,
         poses=poses,
         ctf=ctf_of(columns),
@@ -219,7 +223,7 @@ def _checked_box(
     columns: StarColumns,
     names: ImageNames,
     stacks: tuple[Path, ...],
-    pixel_size: NDArray[np.float64],
+    pixel_size: NDArray[np.float64] | None,
     check_images: bool,
 ) -> int:
     if not check_images:

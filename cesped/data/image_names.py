@@ -105,12 +105,12 @@ def locate_stacks(
 def check_stacks(
     names: ImageNames,
     stacks: tuple[Path, ...],
-    pixel_size_angst: NDArray[np.float64],
+    pixel_size_angst: NDArray[np.float64] | None,
     source: str,
 ) -> int:
     """Check every row against the header of its stack and return the box [px].
 
-    Headers are read once per stack, rows are compared as arrays.
+    Headers are read once per stack, rows are compared as arrays; pixel sizes are not when None.
 
     Raises
     ------
@@ -133,7 +133,8 @@ def check_stacks(
             f"{stacks[names.stack_index[row]]} does not exist, the stack has {depths[row]}; the "
             "star file belongs to another stack, or the stack is incomplete"
         )
-    _check_pixel_sizes(names, infos, pixel_size_angst, source)
+    if pixel_size_angst is not None:
+        _check_pixel_sizes(names, infos, pixel_size_angst, source)
     return _common_box(names, infos, source)
 
 

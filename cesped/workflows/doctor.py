@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import IdMismatchError
+from ..errors import IdMismatchError, PixelSizeError
 from ..progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -30,17 +30,15 @@ def diagnose_entry(
 
     Raises
     ------
-    EntryNotFoundError, StarFileError, MetadataError, MissingImageError, MrcFileError,
-    PixelSizeError
+    EntryNotFoundError, StarFileError, MetadataError, MissingImageError, MrcFileError
         If the entry cannot be opened or read.
     """
-    from ..data.conventions import read_particle_table
     from ..data.opening import open_entry
-    from ..evaluation.diagnosis.examination import examine
 
     half = open_entry(target, halfset, benchmark_dir, progress)
-    table = read_particle_table(half.star_path, half.root_dir)
-    return examine(table, half.symmetry, _subject(half), options, progress)
+    return _examined(
+        half.star_path, half.root_dir, half.symmetry, _subject(half), options, progress
+    )
 
 
 def diagnose_particles(
@@ -61,13 +59,33 @@ def diagnose_particles(
 
     Raises
     ------
-    StarFileError, MetadataError, MissingImageError, MrcFileError, PixelSizeError
+    StarFileError, MetadataError, MissingImageError, MrcFileError
         If the file or its images cannot be read.
     """
+    return _examined(star, root, symmetry, str(star), options, progress)
+
+
+def _examined(
+    star: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    symmetry: str,
+    subject: str,
+    options: "ExaminationOptions | None",
+    progress: Progress,
+) -> "Diagnosis":
+    """Return the diagnosis of a star file, also if the headers of its images contradict it."""
     from ..data.conventions import read_particle_table
+    from ..evaluation.diagnosis.contradiction import with_contradiction
     from ..evaluation.diagnosis.examination import examine
 
-    return examine(read_particle_table(star, root), symmetry, str(star), options, progress)
+    try:
+        table, contradiction = read_particle_table(star, root), None
+    except PixelSizeError as error:  # which of the two is right, the images may tell
+        table, contradiction = read_particle_table(star, root, check_headers=False), str(error)
+    diagnosis = examine(table, symmetry, subject, options, progress)
+    if contradiction is None:
+        return diagnosis
+    return with_contradiction(diagnosis, contradiction)
 
 
 def diagnose_predictions(

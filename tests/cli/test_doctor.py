@@ -121,6 +121,21 @@ def test_a_figure_that_cannot_be_written_is_told_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_contradicting_pixel_sizes_are_a_fault_and_the_images_say_which_is_right(tmp_path, capsys):
+    made = write_fake_entry(tmp_path, n_particles=160, box=64, snr=1.0)
+    path = made.star(0)
+    write_star_31(path, made.poses[0], made.ctf[0], 64, rlnImagePixelSize=[4.0])
+    assert main(["doctor", "FAKE", "-b", str(made.benchmark_dir), *FEW]) == 3
+    said = "".join(capsys.readouterr().out.split())
+    stack = made.folder / "particles_0.mrcs"
+    both = f"row 1 of {path} says 4 angstrom/px, the header of {stack} says 3"
+    for sentence in (
+        f"Star file and headers contradict each other ({both}); the rings of the CTF fit 3",
+        "Correct the pixel size of the star file, if the headers state what fits.",
+    ):
+        assert "".join(sentence.split()) in said
+
+
 def test_errors_are_errors_and_not_diagnoses(tmp_path, capsys):
     assert main(["doctor", str(tmp_path / "none.star")]) == 1
     assert "none.star" in capsys.readouterr().err
