@@ -37,6 +37,10 @@ class StructureFileError(CespedError, ValueError):
     """A file of atoms that cannot be read, or holds none."""
 
 
+class ShardError(CespedError, ValueError):
+    """A shard that was cut, is damaged, or is none."""
+
+
 class MissingFileError(CespedError, FileNotFoundError):
     """An input file that does not exist."""
 

@@ -35,7 +35,7 @@ def convert(
         bool, typer.Option("--force", help="Replace the output if it exists.")
     ] = False,
 ) -> None:
-    """Convert particles between RELION, CryoSPARC and cryoDRGN.
+    """Convert between RELION, CryoSPARC and cryoDRGN.
 
     The suffixes say what is read and written:
 

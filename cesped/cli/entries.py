@@ -10,7 +10,7 @@ from .command import BenchmarkDir, Command, Halfset
 
 
 def list_entries(benchmark_dir: BenchmarkDir = None) -> None:
-    """List the entries of the benchmark, here or to be fetched.
+    """List the entries, those here and those to be fetched.
 
     Of what is here: particles, box, pixel size, symmetry, mask, size on the disk, and whether it
     is complete. A download that was interrupted is shown with how far it came; an entry is "not

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -67,10 +67,8 @@ class NoiseRecipe:
     amplitudes: torch.Tensor | None = None
 
 
-def noise_for(
-    plan: SimulationPlan, halves: tuple[CleanImages, CleanImages], counts: tuple[int, int]
-) -> float:
-    """Return the deviation of noise that gives the plan's SNR, one for both halves.
+def noise_for(plan: SimulationPlan, halves: Sequence[CleanImages], counts: Sequence[int]) -> float:
+    """Return the deviation of noise that gives the plan's SNR, one for all halves.
 
     Raises
     ------

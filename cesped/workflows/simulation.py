@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import OptionError, PixelSizeError
+from ..errors import PixelSizeError
 from ..progress import SILENT, Progress
 from ..vocabulary import Scattering, Simulator
 
 if TYPE_CHECKING:
     from ..data.simulation_entry import SimulatedEntry, SimulatedMap
     from ..data.simulation_plan import SimulationPlan
-
-#: Of a structure's density, in voxels: the low-pass falls to 1/e there.
-RESOLUTION_VOXELS = 2.5
-#: Voxels kept free on each side beyond the largest shift.
-_SPARE_PX = 2.0
 
 
 def map_to_simulate(
@@ -95,46 +90,26 @@ def structure_to_simulate(
         If the file cannot be used, or the molecule does not fit the box.
     """
     from ..data.simulation_entry import SimulatedMap
+    from ..data.simulation_maps import map_of_atoms
     from ..data.simulation_plan import sha256_of_file
     from ..io.atoms import read_atoms
-    from ..physics.atom_density import centre_of_scattering, molecule_density, voxel_size_for
     from ..physics.masks import mask_from_density
 
-    atoms = read_atoms(path, assembly)
-    positions = atoms.positions_angst - centre_of_scattering(
-        atoms.positions_angst, atoms.atomic_numbers
-    )
-    reach_angst = float(np.linalg.norm(positions, axis=1).max())
-    if pixel_size_angst is None:
-        pixel_size_angst = voxel_size_for(reach_angst, box, largest_shift_px + _SPARE_PX)
-    elif 2 * reach_angst > box * pixel_size_angst:
-        raise OptionError(
-            f"{path} is {2 * reach_angst:.0f} A across and the box {box * pixel_size_angst:.0f}; "
-            "use a larger box or pixel size, or leave --pixel-size out"
-        )
-    resolution = resolution_angst or RESOLUTION_VOXELS * pixel_size_angst
-    volume = molecule_density(
-        positions,
-        atoms.atomic_numbers,
+    volume, pixel_size, description = map_of_atoms(
+        read_atoms(path, assembly),
+        path,
         box,
-        pixel_size_angst,
-        resolution,
+        pixel_size_angst=pixel_size_angst,
+        resolution_angst=resolution_angst,
         scattering=scattering,
-        occupancies=atoms.occupancies,
+        largest_shift_px=largest_shift_px,
     )
+    checksum = sha256_of_file(Path(path))
     return SimulatedMap(
         volume=volume,
-        pixel_size_angst=pixel_size_angst,
+        pixel_size_angst=pixel_size,
         mask=mask_from_density(volume),
-        description={
-            "file": Path(path).name,
-            "sha256": sha256_of_file(Path(path)),
-            "assembly": assembly,
-            "atoms": len(atoms),
-            "radius_angst": round(reach_angst, 3),
-            "resolution_angst": resolution,
-            "scattering": scattering.value,
-        },
+        description={**description, "sha256": checksum, "assembly": assembly},
     )
 
 

@@ -1,0 +1,132 @@
+"""`cesped shards`: simulated images of many structures, for training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..vocabulary import PixelType
+from .command import Command, CommandGroup
+
+
+def make(
+    structures: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of structures, as curated.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the shards.")],
+    images: Annotated[int, typer.Option("--images", "-k", help="Of each structure.")] = 100,
+    box: Annotated[int, typer.Option("--box", help="Image size [px].")] = 128,
+    per_shard: Annotated[int, typer.Option("--per-shard", help="Structures in a shard.")] = 100,
+    dtype: Annotated[
+        PixelType, typer.Option("--dtype", help="float16 takes half the room.")
+    ] = PixelType.FLOAT16,
+    max_shift: Annotated[
+        float, typer.Option("--max-shift", metavar="PX", help="Shifts uniform up to this.")
+    ] = 0.0,
+    with_ctf: Annotated[
+        bool, typer.Option("--with-ctf", help="Apply CTFs drawn from the ranges by default.")
+    ] = False,
+    ctf: Annotated[
+        Path | None,
+        typer.Option(
+            "--ctf", metavar="FILE", help="Apply CTFs of a .star, .cs, .csv or .npz file."
+        ),
+    ] = None,
+    snr: Annotated[
+        float | None, typer.Option("--snr", help="Add white noise; none if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of all that is drawn.")] = 0,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part", metavar="I/N", help="Make every N-th shard; torchrun and SLURM arrays say it."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how much it is and how long it takes.")
+    ] = False,
+) -> None:
+    """Project many structures into shards.
+
+    Each structure is projected in uniformly drawn orientations, at a pixel size that it fits. As
+    they stand images are clean and centred, for CTF, shifts and noise to be added in training;
+    options add them here. Any number of processes make a part of the shards each, and each goes on
+    where it was killed. The same images come out whatever the parts.
+    """
+    from ..data.shards.making import make_shards, seconds_per_structure
+    from ..data.shards.plan import ShardPlan, parse_part, structures_in
+    from ..data.simulation_plan import SimulationPlan
+    from .progress_bar import make_progress
+
+    simulation = SimulationPlan(
+        n_particles=images,
+        max_shift_px=max_shift or None,
+        has_ctf=with_ctf or ctf is not None,
+        optics_path=ctf,
+        snr=snr,
+        seed=seed,
+    )
+    plan = ShardPlan(structures, structures_in(structures), simulation, box, per_shard, dtype)
+    number, parts = parse_part(part)
+    count = len(plan.structures)
+    print(
+        f"{count:,} structures x {images} images of {box} x {box} px, {dtype}: {plan.n_shards:,} "
+        f"shards, {plan.n_bytes / 2**30:.2f} GiB"
+    )
+    if dry_run:
+        seconds = seconds_per_structure(plan)
+        hours = count * seconds / 3600
+        print(
+            f"{seconds:.2f} s a structure on this machine: {hours:.2f} hours of one core, "
+            f"{hours / parts:.2f} hours in {parts} part(s)"
+        )
+        return
+    made = make_shards(plan, out, (number, parts), make_progress())
+    for name, reason in made.failed:
+        print(f"  no images of {name}: {reason}")
+    print(
+        f"Part {number + 1} of {parts}: {made.n_shards:,} shards of {made.n_structures:,} "
+        f"structures in {out}"
+    )
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")],
+) -> None:
+    """Read all shards of a folder and compare them with their checksums."""
+    from ..data.shards.plan import shards_in
+    from ..io.shards import check_shard
+    from .progress_bar import make_progress
+
+    paths = shards_in(folder)
+    count = 0
+    with make_progress().task(f"Checking {len(paths):,} shards", len(paths)) as advance:
+        for path in paths:
+            count += check_shard(path)
+            advance(1)
+    print(f"{len(paths):,} shards of {count:,} structures are whole.")
+
+
+COMMANDS = (
+    CommandGroup(
+        "shards",
+        "Simulate images of many structures, for training.",
+        """
+        cesped shards make curated/ --out shards/ --dry-run
+        cesped shards make curated/ --out shards/
+        cesped shards check shards/
+        """,
+        (
+            Command(
+                make,
+                "make",
+                """
+                cesped shards make curated/ --out shards/ --dry-run
+                cesped shards make curated/ --out shards/ --part 3/16
+                torchrun --nproc-per-node 16 -m cesped shards make curated/ --out shards/
+                """,
+            ),
+            Command(check, "check", "cesped shards check shards/"),
+        ),
+    ),
+)

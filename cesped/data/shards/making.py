@@ -1,0 +1,172 @@
+"""Making shards: any process any part of them, each shard gone on with after an interruption."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from cesped.data.shards.plan import ShardPlan
+from cesped.data.simulation_images import CHUNK, NativeImages, NoiseRecipe, make_chunk, noise_for
+from cesped.data.simulation_maps import map_of_atoms
+from cesped.data.simulation_plan import draw_halves
+from cesped.errors import DiskFullError, OptionError, StructureFileError
+from cesped.io.atoms import read_atoms
+from cesped.io.files import FULL_DISK
+from cesped.io.locks import exclusive_lock
+from cesped.io.shards import Block, ShardWriter, label_of
+from cesped.physics.batch_projection import BatchProjector
+from cesped.physics.ctf import CtfParameters
+from cesped.physics.threads import torch_threads
+from cesped.progress import SILENT, Advance, Progress
+
+CTF_FIELDS = tuple(field.name for field in fields(CtfParameters))
+_STRUCTURES_TO_TIME = 3
+
+
+@dataclass(frozen=True)
+class ShardsMade:
+    """What a call came to.
+
+    Parameters
+    ----------
+    n_shards : finished by now, of this process's part
+    n_structures : in them
+    failed : structures that no image could be made of, and why
+    """
+
+    n_shards: int
+    n_structures: int
+    failed: list[tuple[str, str]]
+
+
+def structure_block(plan: ShardPlan, name: str) -> Block:
+    """Return the images of one structure, or a block without arrays that says what is wrong.
+
+    Arrays are `images` (P, N, N), in units of `facts["scale"]`, the deviation of their pixels;
+    `rotations` (P, 3, 3) and `origins_angst` (P, 2) in the conventions of `cesped.geometry.poses`;
+    and `ctf` (P, 9), the fields of `CtfParameters` in their order.
+    """
+    path = plan.root / name
+    simulation = plan.simulation_of(name)
+    largest_shift_px = simulation.max_shift_px or 3 * (simulation.shift_sigma_px or 0.0)
+    try:
+        volume, pixel_size_angst, description = map_of_atoms(
+            read_atoms(path),
+            path,
+            plan.box,
+            scattering=plan.scattering,
+            largest_shift_px=largest_shift_px,
+            threads=1,
+        )
+    except (StructureFileError, OptionError) as error:
+        return Block(name, {"error": str(error)}, {})
+    half = draw_halves(simulation, pixel_size_angst)[0]
+    clean = NativeImages(BatchProjector(volume, pixel_size_angst), half)
+    count = len(half.poses)
+    sigma = noise_for(simulation, [clean], [count])
+    spectrum = simulation.noise_spectrum()
+    shape = None if spectrum is None else spectrum.amplitudes(plan.box, pixel_size_angst)
+    recipe = NoiseRecipe(sigma, shape)
+    chunks = range(-(-count // CHUNK))
+    images = np.concatenate(
+        [make_chunk(simulation, 0, chunk, count, clean, recipe) for chunk in chunks]
+    )
+    scale = float(images.std(dtype=np.float64)) or 1.0
+    columns = [getattr(half.ctf, field) for field in CTF_FIELDS]
+    arrays = {
+        "images": (images / scale).astype(str(plan.stored_as)),
+        "rotations": half.poses.rotations.astype(np.float32),
+        "origins_angst": half.poses.origins_angst.astype(np.float32),
+        "ctf": np.stack(columns, axis=1).astype(np.float32),
+    }
+    facts = {**description, "pixel_size_angst": pixel_size_angst, "scale": scale, "sigma": sigma}
+    return Block(name, facts, arrays)
+
+
+def make_shards(
+    plan: ShardPlan,
+    out: str | os.PathLike[str],
+    part: tuple[int, int] = (0, 1),
+    progress: Progress = SILENT,
+) -> ShardsMade:
+    """Make every N-th shard of a plan, beginning with the I-th.
+
+    Shards that are finished are left; one that an interrupted process began is gone on with; one
+    that another process is at is waited for.
+
+    Parameters
+    ----------
+    plan : what to make
+    out : folder for the shards
+    part : I, counted from 0, and N
+    progress : told of every structure
+
+    Raises
+    ------
+    DiskFullError
+        If there is not enough room; what is done is kept.
+    UnwritableError, OptionError
+        If nothing can be written, or the plan cannot be carried out.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    own = range(part[0], plan.n_shards, part[1])
+    _check_space(plan, folder, own)
+    failed: list[tuple[str, str]] = []
+    total = sum(len(plan.structures_of(index)) for index in own)
+    # each process is one of many: threads of torch would only stand in their way
+    with torch_threads(1), progress.task("Making shards", total) as advance:
+        for index in own:
+            path = folder / plan.shard_name(index)
+            with exclusive_lock(folder / f".{path.name}.lock", progress):
+                failed += _make_shard(plan, index, path, advance)
+    return ShardsMade(len(own), total, failed)
+
+
+def _make_shard(plan: ShardPlan, index: int, path: Path, advance: Advance) -> list[tuple[str, str]]:
+    names = plan.structures_of(index)
+    if label_of(path) == plan.label_of(index):
+        advance(len(names))
+        return []
+    failed = []
+    with ShardWriter(path, plan.label_of(index)) as shard:
+        advance(shard.n_blocks)
+        for name in names[shard.n_blocks :]:
+            block = structure_block(plan, name)
+            shard.append(block)
+            if "error" in block.facts:
+                failed.append((name, block.facts["error"]))
+            advance(1)
+    return failed
+
+
+def seconds_per_structure(plan: ShardPlan) -> float:
+    """Return how long a structure takes one process, measured on a few of them."""
+    chosen = np.linspace(0, len(plan.structures) - 1, _STRUCTURES_TO_TIME).round().astype(int)
+    spent = []
+    with torch_threads(1):
+        structure_block(plan, plan.structures[chosen[0]])  # compiles
+        for place in chosen:
+            start = time.perf_counter()
+            structure_block(plan, plan.structures[place])
+            spent.append(time.perf_counter() - start)
+    return float(np.mean(spent))
+
+
+def _check_space(plan: ShardPlan, folder: Path, own: range) -> None:
+    missing = [index for index in own if not (folder / plan.shard_name(index)).exists()]
+    share = sum(len(plan.structures_of(index)) for index in missing) / len(plan.structures)
+    needed = int(share * plan.n_bytes)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DiskFullError(
+            next(iter(FULL_DISK)),
+            f"{len(missing)} shards need {needed / 2**30:.1f} GiB in {folder}, where "
+            f"{free / 2**30:.1f} are free; free some space, choose another folder, or make "
+            "fewer or smaller images",
+        )

@@ -1,0 +1,170 @@
+"""Which structures become which shards, and what that takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from cesped.data.simulation_plan import SimulationPlan
+from cesped.errors import MissingFileError, OptionError
+from cesped.io.atoms import is_structure_file
+from cesped.vocabulary import PixelType, Scattering
+
+#: Raise it when the same plan makes other images.
+_VERSION = 1
+_PART = re.compile(r"(\d+)/(\d+)")
+_SUFFIX = ".shard"
+_BYTES_OF = {PixelType.FLOAT16: 2, PixelType.FLOAT32: 4}
+_BYTES_PER_IMAGE_BESIDE = 100  # pose and CTF
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """All that determines a set of shards.
+
+    Parameters
+    ----------
+    root : folder of the structures
+    structures : their files, relative to it, in order
+    simulation : poses, shifts, optics and noise; `n_particles` is the images of each structure.
+        Its seed is mixed with the name of each structure
+    box : of the images [px]
+    structures_per_shard : how many follow each other in one file
+    stored_as : of the pixels
+    scattering : what an atom's density is
+
+    Raises
+    ------
+    OptionError
+        If a number is out of range.
+    """
+
+    root: Path
+    structures: tuple[str, ...]
+    simulation: SimulationPlan
+    box: int = 128
+    structures_per_shard: int = 100
+    stored_as: PixelType = PixelType.FLOAT16
+    scattering: Scattering = Scattering.ELECTRON
+
+    def __post_init__(self) -> None:
+        if self.structures_per_shard < 1 or self.box < 16:
+            raise OptionError(
+                f"{self.structures_per_shard} structures a shard and a box of {self.box}; use at "
+                "least 1, and 16"
+            )
+        if self.simulation.n_particles is None or self.simulation.poses_path is not None:
+            raise OptionError("the images of a shard have drawn poses; give their number")
+
+    @property
+    def n_shards(self) -> int:
+        """Number of files."""
+        return -(-len(self.structures) // self.structures_per_shard)
+
+    @property
+    def images_per_structure(self) -> int:
+        """Number of images of each structure."""
+        return self.simulation.n_particles or 0
+
+    def shard_name(self, index: int) -> str:
+        """Return the file name of a shard."""
+        return f"shard-{index:06d}{_SUFFIX}"
+
+    def structures_of(self, index: int) -> tuple[str, ...]:
+        """Return the structures of a shard."""
+        first = index * self.structures_per_shard
+        return self.structures[first : first + self.structures_per_shard]
+
+    def simulation_of(self, name: str) -> SimulationPlan:
+        """Return the plan of one structure, whose seed is its own wherever it stands."""
+        own = (self.simulation.seed << 32) + zlib.crc32(name.encode())
+        return dataclasses.replace(self.simulation, seed=own)
+
+    def label_of(self, index: int) -> str:
+        """Return a name of all that determines a shard, but the content of the structures."""
+        options = [
+            _VERSION,
+            self.simulation.to_dict(),
+            self.box,
+            self.stored_as.value,
+            self.scattering.value,
+            self.structures_of(index),
+        ]
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all shards together [bytes]."""
+        image = self.box**2 * _BYTES_OF[self.stored_as] + _BYTES_PER_IMAGE_BESIDE
+        return len(self.structures) * self.images_per_structure * image
+
+
+def structures_in(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the structure files below a folder, sorted, relative to it.
+
+    Raises
+    ------
+    MissingFileError
+        If there are none.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise MissingFileError(f"{root} is no folder; name the folder of mmCIF or PDB files")
+    names = sorted(
+        path.relative_to(root).as_posix() for path in root.rglob("*") if is_structure_file(path)
+    )
+    if not names:
+        raise MissingFileError(f"{root} holds no mmCIF or PDB files; curate some structures first")
+    return tuple(names)
+
+
+def shards_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the finished shards of a folder, sorted.
+
+    Raises
+    ------
+    MissingFileError
+        If there are none.
+    """
+    found = sorted(Path(folder).glob(f"*{_SUFFIX}"))
+    if not found:
+        raise MissingFileError(f"{folder} holds no finished shards; make some first")
+    return found
+
+
+def parse_part(text: str | None) -> tuple[int, int]:
+    """Return which part of the shards is this process's, counted from 0, and of how many.
+
+    Parameters
+    ----------
+    text : `I/N` with I from 1; when None, that of torchrun (RANK, WORLD_SIZE) or of a SLURM array
+        (SLURM_ARRAY_TASK_ID, _MIN and _COUNT), or all
+
+    Raises
+    ------
+    OptionError
+        If it is no part.
+
+    Examples
+    --------
+    >>> parse_part("2/8")
+    (1, 8)
+    """
+    environment = os.environ
+    if text is None and "SLURM_ARRAY_TASK_COUNT" in environment:
+        first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
+        step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
+        task = (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // max(1, step)
+        return task, int(environment["SLURM_ARRAY_TASK_COUNT"])
+    if text is None:
+        return int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))
+    found = _PART.fullmatch(text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise OptionError(f"{text!r} is no part; give I/N with I from 1 to N, such as 2/8")
+    return int(found[1]) - 1, int(found[2])
