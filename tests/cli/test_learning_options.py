@@ -1,9 +1,12 @@
 """Dotted options and configuration files end in the recipe, or in an error that names the key."""
 
+import json
+
 import pytest
+from fake_entry import write_fake_entry
 
 from cesped.cli.learning import dotted_options
-from cesped.cli.main import main
+from cesped.cli.main import face, main
 from cesped.errors import OptionError
 from cesped.workflows.learning import read_recipe
 
@@ -70,3 +73,30 @@ def test_a_campaign_answers_wrong_words(benchmark_dir, capsys, tmp_path):
     assert main([*words, "--recipe", "weak"]) == 1
     assert "demo, paper, small, strong" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_published_command_line_trains(tmp_path, capsys):
+    """Every flag of the published program in one line; the recipe is what they ask for."""
+    entry = write_fake_entry(tmp_path / "entries", n_particles=12)
+    config = tmp_path / "more.yaml"
+    config.write_text(
+        "data: {image_size: 16, batch_size: 4, num_augmented_copies_per_batch: 2}\n"
+        "trainer: {max_steps: 1, steps_per_round: 1, accelerator: cpu}\n"
+        "model: {lmax: 2, widths: [4, 4, 4], hp_order_so3: 1}\n"
+    )
+
+    def train(folder, *more):
+        words = ["--data.halfset", "0", "--data.targetName", entry.name, "--recipe", "demo"]
+        words += ["--trainer.default_root_dir", str(tmp_path / folder), "--config", str(config)]
+        words += ["-b", str(entry.benchmark_dir), "--optimizer.lr", "0.002"]
+        words += ["--skip_other_half_inference", *more]
+        assert face("cesped.trainEntry", "train", words) == 0, capsys.readouterr().err
+        return json.loads((tmp_path / folder / "run.json").read_text())
+
+    first = train("first")
+    assert first["recipe"]["optimizer"]["lr"] == 0.002
+    assert first["recipe"]["augmentation"]["copies"] == 2
+    assert first["recipe"]["model"]["options"]["l_max"] == 2
+    assert first["start_from_sha256"] is None
+    second = train("second", "--ckpt_path", str(tmp_path / "first" / "model.ckpt"))
+    assert second["start_from_sha256"] is not None
