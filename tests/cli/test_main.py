@@ -14,7 +14,8 @@ WANTED = {
     "demo", "list", "add", "show", "train", "infer", "evaluate", "reconstruct", "project", "fsc",
     "convert", "preprocess", "download", "verify", "align", "compare", "abinitio",
     "evaluate-abinitio",
-    "submit", "leaderboard", "doctor", "simulate", "structures", "shards", "convert-weights", "campaign",
+    "submit", "leaderboard", "doctor", "simulate", "structures", "shards",
+    "convert-weights", "campaign",
 }  # fmt: skip
 FACES = (
     "cesped.evaluateEntry",
