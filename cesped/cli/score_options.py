@@ -74,6 +74,6 @@ MapGroups = Annotated[
         metavar="GROUPS",
         min=0,
         help="Also find 95 % intervals of figures of maps: all maps are made again without each "
-        "of so many groups of particles, such as 10. Takes two to five times as long.",
+        "of so many groups of particles. 10 groups make it about 8 times as long.",
     ),
 ]
