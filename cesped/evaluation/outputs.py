@@ -221,6 +221,11 @@ def _curves_of_json(ours: dict[str, Any]) -> dict[str, FscCurve]:
     """Return the curves that format 2 holds, all of one length."""
     stored = ours.get("fsc", {})
     frequency = np.array([_number(value) for value in stored.get(_FREQUENCY, ())])
+    if stored.get("curves") and not _are_frequencies(frequency):
+        raise MetadataError(
+            f"the frequencies of the FSC curves of {ours['target']} do not rise from 0; give "
+            "metrics.json as `cesped evaluate` wrote it"
+        )
     curves = {}
     for name, values in stored.get("curves", {}).items():
         if len(values) != len(frequency):
@@ -231,6 +236,11 @@ def _curves_of_json(ours: dict[str, Any]) -> dict[str, FscCurve]:
         correlation = np.array([_number(value) for value in values])
         curves[name] = FscCurve(frequency, correlation, _number(ours["pixel_size_angst"]))
     return curves
+
+
+def _are_frequencies(values: np.ndarray) -> bool:
+    """Return whether `(S,)` values can be the shells of a curve: from 0 on, each above the last."""
+    return len(values) > 1 and values[0] == 0 and bool(np.all(np.diff(values) > 0))
 
 
 def _curve_table(curves: dict[str, FscCurve]) -> pd.DataFrame:

@@ -137,6 +137,13 @@ def test_a_verified_download_is_stamped_with_the_checksums_of_its_record(tmp_pat
     }
 
 
+def only_shells(document, frequencies):
+    """Give the curves these frequencies, and as many values."""
+    stored = document["cesped"]["fsc"]
+    stored["frequency_per_angst"] = frequencies
+    stored["curves"] = {name: [1.0] * len(frequencies) for name in stored["curves"]}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -149,6 +156,10 @@ def test_a_verified_download_is_stamped_with_the_checksums_of_its_record(tmp_pat
         (lambda d: d["cesped"]["stamps"]["entry_files"].pop(), "entry_files has 1 items"),
         (lambda d: d["cesped"].update(format=3), "format is 3"),
         (lambda d: d["cesped"]["fsc"]["frequency_per_angst"].pop(), "shells"),
+        (lambda d: only_shells(d, [0.0] * 17), "do not rise from 0"),
+        (lambda d: only_shells(d, [0.1, 0.2]), "do not rise from 0"),
+        (lambda d: only_shells(d, [0.0]), "do not rise from 0"),
+        (lambda d: only_shells(d, []), "do not rise from 0"),
         (lambda d: d.update(meanAngularError="low"), "meanAngularError"),
         (lambda d: d.pop("cesped"), 'lacks "cesped"'),
     ],
