@@ -51,7 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--symmetry", default="D2")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--pixels", type=int, default=256)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["bf16", "float32"], default="bf16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--steps", type=int, default=20)
@@ -62,7 +62,10 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    device = torch.device(args.device)
+    if args.device == "auto" and not torch.cuda.is_available():
+        print("there is no GPU here, so nothing is measured; --device cpu takes long, and memory")
+        return
+    device = torch.device("cuda" if args.device == "auto" else args.device)
     chosen = {name: yaml.safe_load(text) for name, _, text in (s.partition("=") for s in args.set)}
     model = build_model("image2sphere", args.symmetry, preset=args.preset, **chosen).to(device)
     optimizer = torch.optim.RAdam(model.parameters(), lr=1e-3, weight_decay=1e-5)

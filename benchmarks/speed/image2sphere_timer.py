@@ -67,6 +67,7 @@ def our_model(args: argparse.Namespace) -> nn.Module:
     options = {
         "encoder": args.encoder,
         "grid_order": args.order,
+        "input_px": None,
     }
     return build_model("image2sphere", "C1", preset="paper", **options)
 
