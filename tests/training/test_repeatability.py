@@ -14,6 +14,7 @@ from cesped.errors import CheckpointError
 from cesped.io.star import read_star, write_star
 from cesped.training.checkpoint import load_checkpoint, save_checkpoint
 from cesped.training.fit import train_half
+from cesped.workflows.learning import train_and_predict
 
 RECIPES = {
     "image2sphere": tiny_recipe(trainer__max_steps=8),
@@ -94,6 +95,29 @@ def test_nothing_of_the_other_half_reaches_the_model(reference, entry_dir, tmp_p
         file.data[0] += np.random.default_rng(0).normal(0, 100, file.data[0].shape)
     other = train_half(TARGET, 0, tmp_path / "own", recipe, tmp_path)
     assert other.checkpoint.read_bytes() != expected
+
+
+@pytest.mark.slow
+def test_nor_by_way_of_projections(entry_dir, tmp_path):
+    """A model that learns on projections first sees those of a map of its own half alone."""
+    recipe = cnn_recipe(trainer__max_steps=4, pretraining__projections=16, pretraining__max_steps=4)
+    shutil.copytree(entry_dir / TARGET, tmp_path / TARGET)
+    poison(tmp_path / TARGET)
+    first, second = (
+        train_and_predict(
+            TARGET,
+            0,
+            tmp_path / f"run{number}",
+            recipe,
+            benchmark_dir=folder,
+            predict_other_half=False,
+        ).checkpoint
+        for number, folder in enumerate((entry_dir, tmp_path))
+    )
+    assert first.read_bytes() == second.read_bytes()
+    _, card = load_checkpoint(first)
+    assert len(card.learned_before) == 1
+    assert not card.knows(TARGET, 1)
 
 
 def test_no_file_of_the_other_half_is_opened(entry_dir, tmp_path):
