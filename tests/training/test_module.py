@@ -1,11 +1,16 @@
 """The optimizer is the paper's; the running mean of the weights is what it says."""
 
+import contextlib
+
+import numpy as np
 import pytest
 import torch
 from plain_cnn import PlainCnn
+from second_device import back, second_device, there
 from tiny_runs import cnn_recipe
 
 from cesped.errors import OptionError
+from cesped.geometry.rotations import random_rotations
 from cesped.training.module import PoseModule, WeightAverage
 from cesped.training.quiet_lightning import make_trainer, quiet_lightning
 from cesped.training.recipe import load_recipe
@@ -105,3 +110,22 @@ def test_what_predicts_is_the_mean():
     torch.testing.assert_close(mean, module.model.network[0].weight - 1.0)
     plain = PoseModule(PlainCnn("C1"), cnn_recipe(trainer__average_decay=0.0), total_steps=10)
     assert plain.predicting_weights()["network.0.weight"].equal(plain.model.network[0].weight)
+
+
+def test_a_batch_is_augmented_where_it_is(monkeypatch):
+    """On the stand-in for a GPU, which knows no autocast: the same images, poses and origins."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    augmentation = PoseModule(
+        PlainCnn("C1"), cnn_recipe(augmentation__noise_std=0.1), total_steps=10
+    ).augmentation
+    batch = (
+        torch.randn(6, 1, 16, 16, generator=torch.Generator().manual_seed(0)),
+        torch.from_numpy(random_rotations(6, np.random.default_rng(0))).float(),
+        torch.tensor([[1.0, 2.0]]).expand(6, 2),
+    )
+    expected = augmentation(*batch, torch.Generator().manual_seed(1))
+    with second_device():
+        far = augmentation(*map(there, batch), torch.Generator().manual_seed(1))
+        found = [back(tensor) for tensor in far]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
