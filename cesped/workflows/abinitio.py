@@ -236,6 +236,7 @@ class _Work:
 
         from ..inference.abinitio.trust import judge
         from ..physics.threads import torch_threads
+        from ..vocabulary import ViewNormalization
         from .abinitio_products import Products
 
         if self.made_from["numbers"] == "bfloat16":
@@ -247,6 +248,12 @@ class _Work:
             self.say(f"note: {note}")
         pixel_size = float(self.images.preprocessor.pixel_size_after(self.table.sampling_rate))
         products = Products(self.table, frame, check, trust, pixel_size, self.folder)
+        if self.model.normalization is ViewNormalization.STACK_RANGE:
+            products.note(
+                "These weights want images scaled before CTF and noise came to them, which only "
+                "simulated images can be: poses of real ones may be worse than the weights allow.",
+                self.say,
+            )
         started = time.monotonic()
         products.write_maps(
             reconstructor, self.options.mask, self.options.threads, self.progress, self.say

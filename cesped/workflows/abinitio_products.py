@@ -65,6 +65,11 @@ class Products:
         self.curves: dict[str, FscCurve] = {}
         self.maps: HalfMaps | None = None
 
+    def note(self, sentence: str, say: Tell) -> None:
+        """Say something, and keep it for the page."""
+        self.notes.append(sentence)
+        say(f"note: {sentence}")
+
     def write_maps(
         self,
         reconstructor: "Reconstructor",
@@ -85,10 +90,10 @@ class Products:
             self.folder / STAR_NAME, posed, predicted_confidence=self.poses.confidence
         )
         if self.table.ctf is None:
-            self.notes.append(
-                "The star file states no CTF: the poses need none, but the map is not corrected."
+            self.note(
+                "The star file states no CTF: the poses need none, but the map is not corrected.",
+                say,
             )
-            say(f"note: {self.notes[-1]}")
         rows = halves_of(self.table)
         weights = self.poses.confidence if self.trust.confidence else None
         first, second = (
