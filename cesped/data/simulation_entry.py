@@ -30,6 +30,7 @@ from cesped.data.simulation_images import (
     volume_bytes,
 )
 from cesped.data.simulation_plan import SimulatedHalf, SimulationPlan, draw_halves
+from cesped.data.simulation_symmetry import check_symmetry
 from cesped.data.store import MASK_NAME, EntryStore, info_path, star_path
 from cesped.errors import DiskFullError, EntryExistsError, OptionError
 from cesped.io.files import FULL_DISK, staging_folder, write_text_atomic
@@ -138,6 +139,8 @@ def simulate_entry(
         If another entry of that name is there and may not be replaced.
     OptionError, MetadataError, MissingFileError
         If the plan cannot be carried out.
+    SymmetryError
+        If the map has not the symmetry of the plan.
     DiskFullError
         If there is not enough room; what is done is kept for the next call.
     """
@@ -151,6 +154,7 @@ def simulate_entry(
     job = _Job(plan, source, halves, folder, fingerprint)
     if job.is_there(replace):
         return SimulatedEntry(folder, job.counts, job.noted_sigma(), was_there=True)
+    check_symmetry(source.volume, plan.symmetry)
     with exclusive_lock(folder.parent / f".{folder.name}.simulate.lock", progress):
         if job.is_there(replace):  # another process was at it
             return SimulatedEntry(folder, job.counts, job.noted_sigma(), was_there=True)

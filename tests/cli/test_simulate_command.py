@@ -9,6 +9,7 @@ from cesped.cli.main import main
 from cesped.data.conventions import read_particle_table
 from cesped.io.mrc import read_volume, write_volume
 from cesped.physics.density import density_from_atoms
+from cesped.physics.phantom import chain_phantom
 
 PDB = "".join(
     f"ATOM  {row:5d}  CA  ALA A{row:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 10.00           C\n"
@@ -18,9 +19,10 @@ PDB = "".join(
 
 @pytest.fixture
 def map_path(tmp_path):
-    positions = np.random.default_rng(0).normal(scale=8, size=(60, 3))
+    phantom = chain_phantom(300, 36.0, np.random.default_rng(0), "C2")
+    volume = density_from_atoms(phantom.positions_angst, phantom.weights, 32, 3.0, 8.0)
     path = tmp_path / "map.mrc"
-    write_volume(path, density_from_atoms(positions, np.ones(60), 32, 3.0, 8.0), 3.0)
+    write_volume(path, volume, 3.0)
     return path
 
 
@@ -126,6 +128,7 @@ def test_poses_of_a_star_file(map_path, tmp_path):
         (["--map", "MAP", "-k", "3", "--ctf", "none.csv"], 1, "none.csv does not exist"),
         (["--map", "MAP", "-k", "3", "--view", "0,0"], 1, "is no view"),
         (["--map", "MAP", "-k", "3", "--symmetry", "Q7"], 1, "Q7"),
+        (["--map", "MAP", "-k", "3", "--symmetry", "C3"], 1, "does not have point group C3"),
         (["--map", "MAP", "-k", "3", "--snr", "-1"], 1, "SNR -1.0"),
         (["--map", "MAP", "-k", "3", "--amplitude-contrast", "10"], 1, "amplitude"),
         (["--map", "none.mrc", "-k", "3"], 1, "none.mrc"),

@@ -19,10 +19,13 @@ from cesped.data.images import ImageSource
 from cesped.data.simulation_entry import SimulatedMap, native_images, simulate_entry
 from cesped.data.simulation_images import NativeImages, NoiseRecipe, chunks_in_order, make_chunk
 from cesped.data.simulation_plan import SimulationPlan, draw_halves
+from cesped.data.simulation_symmetry import check_symmetry
 from cesped.geometry.rotations import geodesic_distance_deg
 from cesped.io.mrc import read_volume
 from cesped.physics.batch_projection import BatchProjector
+from cesped.physics.density import density_from_atoms
 from cesped.physics.masks import mask_from_density
+from cesped.physics.phantom import chain_phantom
 from cesped.physics.threads import torch_threads
 from cesped.vocabulary import NoiseKind
 
@@ -39,6 +42,12 @@ def balls():
 def source(balls):
     volume = ball_volume(*balls, box=BOX)
     return SimulatedMap(volume, PIXEL, mask_from_density(volume), {"file": "balls"})
+
+
+def symmetric_map(symmetry):
+    phantom = chain_phantom(1200, 36.0, np.random.default_rng(0), symmetry)
+    volume = density_from_atoms(phantom.positions_angst, phantom.weights, BOX, PIXEL, 8.0)
+    return SimulatedMap(volume, PIXEL, mask_from_density(volume), {"file": "phantom"})
 
 
 def plan_of(**options):
@@ -64,13 +73,14 @@ def test_noise_free_images_are_the_exact_projections(tmp_path, balls, source):
         np.testing.assert_allclose(table.ctf.scale, drawn.ctf.scale)
 
 
-def test_it_is_an_entry_with_truth_and_mask(tmp_path, source):
-    made = simulate_entry(plan_of(symmetry="d2"), source, NAME, tmp_path)
+def test_it_is_an_entry_with_truth_and_mask(tmp_path):
+    twofold = symmetric_map("D2")
+    made = simulate_entry(plan_of(symmetry="d2"), twofold, NAME, tmp_path)
     dataset = ParticlesDataset(NAME, halfset=1, benchmarkDir=str(tmp_path))
     assert len(dataset) == 40
     assert dataset.symmetry == "D2"
     truth, voxel = read_volume(made.folder / "truth.mrc")
-    np.testing.assert_array_equal(truth, source.volume)
+    np.testing.assert_array_equal(truth, twofold.volume)
     assert voxel == pytest.approx(PIXEL)
     names = {path.name for path in made.folder.iterdir()}
     assert names == {
@@ -227,6 +237,20 @@ def test_killed_in_the_middle_and_run_again(tmp_path, source):
     assert not work.exists()
     assert len(read_half(made.folder, 1)[0]) == 40
     assert not (made.folder / "mask.mrc").exists()
+
+
+@pytest.mark.parametrize("symmetry", ["C1", "C3", "D2", "O"])
+def test_the_symmetry_must_be_that_of_the_map(symmetry, source):
+    check_symmetry(symmetric_map(symmetry).volume, symmetry)
+    if symmetry != "C1":
+        with pytest.raises(errors.SymmetryError, match=f"does not have point group {symmetry}"):
+            check_symmetry(source.volume, symmetry)
+
+
+def test_another_symmetry_leaves_nothing(tmp_path, source):
+    with pytest.raises(errors.SymmetryError, match="C1"):
+        simulate_entry(plan_of(symmetry="C2"), source, NAME, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_seen_before_the_work(tmp_path, source, monkeypatch):
