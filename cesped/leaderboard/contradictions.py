@@ -27,7 +27,12 @@ def complaints_about_result(
     if track != manifest.track.value:
         found.append(f"is a score of the track {track}, the manifest says {manifest.track}")
     stamped = tuple(file["checksum"] for file in result.stamps["prediction_files"])
-    if stamped != entry.checksums:
+    if len(stamped) == 1:
+        found.append(
+            "is a score of one file of all particles; score one file per half, such as the "
+            "aligned_0.star and aligned_1.star that were written with it, and submit those"
+        )
+    elif stamped != entry.checksums:
         found.append("is a score of other predictions: their checksums differ")
     return found
 

@@ -27,6 +27,7 @@ FIGURE = "weighted_mean_angular_error_deg"
 _ID, _ERROR, _WEIGHT = "id", "angular_error_deg", "truth_confidence"
 _SUFFIX = ".errors.csv"
 _SAME_WEIGHT = 1e-4  # of the largest; the file has six digits
+_ROW_BYTES, _MOST_PARTICLES = 1024, (500_000, 500_000)
 _SEED = 0  # the same results always make the same pages
 
 
@@ -112,6 +113,12 @@ def read_errors(path: Path, result: EvaluationResult) -> ParticleErrors:
     SubmissionError
         If it is no such table, or its errors are not those of the score.
     """
+    counts = result.stamps.get("particles", _MOST_PARTICLES)
+    if path.stat().st_size > _ROW_BYTES * (1 + sum(counts)):
+        raise SubmissionError(
+            f"{path.name} has {path.stat().st_size:,} bytes, far more than the errors of "
+            f"{sum(counts):,} particles; leave it out, or copy it again"
+        )
     try:
         table = pd.read_csv(
             path,

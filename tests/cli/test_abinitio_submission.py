@@ -104,6 +104,17 @@ def test_a_score_of_the_other_track_is_told(entry, submission, capsys):
     assert "is a score of the track supervised, the manifest says ab-initio" in said
 
 
+def test_a_score_of_one_file_of_all_particles_is_read_and_told(entry, submission, capsys):
+    submitted = submission / "results" / "FAKE.json"
+    document = json.loads(submitted.read_text())
+    del document["cesped"]["stamps"]["prediction_files"][1]  # as of `evaluate-abinitio FAKE a.star`
+    submitted.write_text(json.dumps(document))
+    assert len(read_metrics(submitted).stamps["prediction_files"]) == 1
+    assert main(["submit", "check", str(submission), "-b", str(entry.benchmark_dir)]) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "is a score of one file of all particles; score one file per half, such as the" in said
+
+
 def figures(folder):
     rows = read_metrics(folder / "metrics.json").rows
     return {(row.half, row.metric, row.masked): row for row in rows}

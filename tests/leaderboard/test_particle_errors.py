@@ -60,6 +60,10 @@ FAULTS = {
     "weightless": (lambda table: table.assign(truth_confidence=0), "no particle with any"),
     "columns": (lambda table: table.drop(columns="id"), "is no table of id"),
     "empty": (lambda table: "", "is no table of id"),
+    "huge": (
+        lambda table: "id\n" + "x" * 60_000,
+        "has 60,003 bytes, far more than the errors of 48",
+    ),
     "binary": (lambda table: "\0\x1b[2J\0,\n", "is no table of id"),
 }
 
