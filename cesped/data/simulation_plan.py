@@ -166,6 +166,8 @@ def draw_halves(
     first, second = (
         _draw_half(plan, halfset, pixel_size_angst, given, table) for halfset in HALFSETS
     )
+    if given is not None and not (len(first.poses) and len(second.poses)):
+        raise MetadataError(f"{given.source} has too few particles for two halves; give more")
     return first, second
 
 

@@ -29,13 +29,14 @@ def test_the_numbers_are_the_papers(recipe):
     }  # fmt: skip
 
 
-def test_it_makes_an_entry(recipe, tmp_path, capsys):
-    positions = np.random.default_rng(0).normal(scale=40, size=(200, 3))
+def test_it_makes_an_entry(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recipe, "BOX", 48)
+    positions = np.random.default_rng(0).normal(scale=15, size=(200, 3))
     atoms = tmp_path / "atoms.npz"
     np.savez(atoms, coords=positions, elements=np.full(200, "C"))
     words = ["5nrl", str(atoms), "--particles", "8", "--benchmarkDir", str(tmp_path)]
     assert recipe.main(words) == 0
-    assert "SIM-5NRL was simulated: 4 + 4 images of 128 x 128 px" in capsys.readouterr().out
+    assert "SIM-5NRL was simulated: 4 + 4 images of 48 x 48 px" in capsys.readouterr().out
     table = read_particle_table(tmp_path / "SIM-5NRL" / "particles_1.star")
     assert table.sampling_rate == 4.0
     assert np.abs(table.require_poses().origins_angst).max() <= 40.0

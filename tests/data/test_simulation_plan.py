@@ -137,6 +137,13 @@ def test_halves_follow_the_random_subset(tmp_path):
     assert set(few.ctf.defocus_u_angst) < set(first.ctf.defocus_u_angst)
 
 
+def test_one_particle_is_no_two_halves(tmp_path):
+    star = tmp_path / "p.star"
+    write_particles(star, count=1)
+    with pytest.raises(errors.MetadataError, match="too few particles"):
+        draw_halves(SimulationPlan(poses_path=star), 3.0)
+
+
 def test_shifts_drawn_anew_replace_those_of_the_file(tmp_path):
     star = tmp_path / "p.star"
     write_particles(star)
