@@ -158,6 +158,7 @@ class _Run:
         self.weights: dict[str, torch.Tensor] = {}
         self.total_steps = 0
         self.device = torch.device("cpu")
+        self.processes = 1
 
     def fit(self, progress: Progress, identity: dict[str, Any]) -> int:
         """Train, and return the step at which this call took over."""
@@ -232,6 +233,7 @@ class _Run:
         self.total_steps = trainer.global_step
         self.weights = module.predicting_weights()
         self.device = trainer.strategy.root_device
+        self.processes = trainer.world_size
         return reporter.first_step
 
     def finish(self, facts: dict[str, Any]) -> None:
@@ -244,7 +246,8 @@ class _Run:
             self.model.load_state_dict(self.weights)
             model, card = self.model.eval(), self._card(self.rows[-1])
         facts = {**read_identity(self.folder), **facts, "steps": self.rows[-1].step}
-        facts |= {"n_train": len(self.train_rows), "model": describe_model(model)}
+        facts |= {"n_train": len(self.train_rows), "processes": self.processes}
+        facts |= {"model": {**describe_model(model), "config": model.config}}
         facts |= {"validation": card.validation, "temperature": self._calibrate(model)}
         write_provenance(self.folder / PROVENANCE_NAME, facts)
         save_checkpoint(self.folder / MODEL_NAME, card, model.state_dict())

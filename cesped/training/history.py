@@ -119,7 +119,7 @@ def draw_learning_curve(path: Path, rows: Sequence[HistoryRow], title: str) -> N
     steps = [row.step for row in rows]
     left.plot(steps, [row.train_loss for row in rows], "o-", ms=3, label="training")
     left.plot(steps, [row.val_loss for row in rows], "o-", ms=3, label="validation")
-    left.set(xlabel="step", ylabel="cross-entropy [nats]")
+    left.set(xlabel="step", ylabel="loss")
     right.plot(steps, [row.val_mean_error_deg for row in rows], "o-", ms=3, label="mean")
     right.plot(steps, [row.val_median_error_deg for row in rows], "o-", ms=3, label="median")
     right.set(xlabel="step", ylabel="validation angular error [degrees]")

@@ -52,6 +52,8 @@ def _coerce(value: Any, kind: Any, where: str) -> Any:
         kind = next(member for member in typing.get_args(kind) if member is not type(None))
     if typing.get_origin(kind) is dict:
         return dict(value)
+    if typing.get_origin(kind) is tuple:
+        return _pair(value, where)
     if kind is bool:
         words = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
         if str(value).lower() in words:
@@ -64,6 +66,15 @@ def _coerce(value: Any, kind: Any, where: str) -> Any:
     elif kind is str and isinstance(value, str):
         return value
     raise OptionError(f"{where} is {value!r}; it must be of type {kind.__name__}")
+
+
+def _pair(value: Any, where: str) -> tuple[float, float]:
+    """Return a range `[low, high]`, in YAML or as the text of it."""
+    values = _value_of_text(value)
+    numbers = [_float_or_none(each) for each in values] if isinstance(values, list | tuple) else []
+    if len(numbers) == 2 and numbers[0] is not None and numbers[1] is not None:
+        return numbers[0], numbers[1]
+    raise OptionError(f"{where} is {value!r}; it must be a range such as [1, 2]")
 
 
 def _float_or_none(value: Any) -> float | None:

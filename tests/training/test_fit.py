@@ -91,6 +91,8 @@ def test_provenance_says_what_a_run_was_made_of(whole_run, entry_dir):
     }
     assert facts["model"]["class"] == "cesped.models.image2sphere.model.Image2Sphere"
     assert "cesped" in facts["model"]["packages"]
+    assert facts["model"]["config"]["widths"] == [4, 8, 8]
+    assert facts["model"]["config"]["label_width_deg"] == 8.0  # the preset's, resolved
     split = whole_run.run_dir / "split.csv"
     assert facts["split_sha256"] == hashlib.sha256(split.read_bytes()).hexdigest()
     table = read_particle_table(star, star.parent)
@@ -98,7 +100,7 @@ def test_provenance_says_what_a_run_was_made_of(whole_run, entry_dir):
     train_rows, validation_rows = split_rows(len(table), 0.9, 113)
     assert list(parts[parts == "training"].index) == list(table.ids[train_rows])
     assert list(parts[parts == "validation"].index) == list(table.ids[validation_rows])
-    assert facts["n_train"] == len(train_rows)
+    assert (facts["n_train"], facts["processes"]) == (len(train_rows), 1)
 
 
 def test_a_model_is_calibrated_with_the_weights_that_predict(entry_dir, tmp_path, monkeypatch):
@@ -210,3 +212,10 @@ def test_training_starts_from_given_weights(whole_run, entry_dir, tmp_path):
 def test_a_wrong_model_option_is_named_before_anything_is_written(entry_dir, tmp_path):
     with pytest.raises(OptionError, match="did you mean 'l_max'"):
         train_half(TARGET, 0, tmp_path, tiny_recipe(model__l_mx=3), entry_dir)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused_before_they_start(entry_dir, tmp_path):
+    recipe = tiny_recipe(trainer__devices=3)
+    with pytest.raises(OptionError, match=r"batch_size is 8; it must be a multiple of 3: 3 pro"):
+        train_half(TARGET, 0, tmp_path, recipe, entry_dir)
+    assert list(tmp_path.iterdir()) == []

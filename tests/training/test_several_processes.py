@@ -90,6 +90,7 @@ def test_two_processes_train_one_model(entry_dir, tmp_path, monkeypatch):
     left = {path.name for path in run_dir.iterdir() if path.suffix != ".json"}
     assert left >= {"model.ckpt", "log.csv", "split.csv", "learning_curve.png"}
     assert "last.ckpt" not in left
+    assert json.loads((run_dir / "provenance.json").read_text())["processes"] == 2
 
 
 @pytest.mark.slow
