@@ -16,8 +16,9 @@ def curate(
         Path, typer.Argument(metavar="DIR", help="Folder of mmCIF and PDB files, packed or not.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for what is kept.")
-    ],
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="For what is kept; else DIR_curated."),
+    ] = None,
     released_before: Annotated[
         str, typer.Option("--released-before", metavar="DATE", help="Year-month-day.")
     ] = "2021-09-30",
@@ -92,8 +93,9 @@ def curate(
         keeps_ligands=keep_ligands,
         seed=seed,
     )
+    beside = folder.absolute().with_name(f"{folder.absolute().name}_curated")
     summary = curate_folder(
-        folder, out, options, dictionary=components, jobs=jobs, progress=make_progress()
+        folder, out or beside, options, dictionary=components, jobs=jobs, progress=make_progress()
     )
     counts = ", ".join(f"{summary.counts[kind]:,} {kind}" for kind in Curated)
     print(f"{sum(summary.counts.values()):,} structures: {counts}")
@@ -107,7 +109,7 @@ COMMANDS = (
         "structures",
         "Choose and clean structures to simulate images from.",
         """
-        cesped structures curate pdb_mirror/ --out curated/
+        cesped structures curate pdb_mirror/
         """,
         (
             Command(

@@ -150,5 +150,7 @@ def test_the_door(source, tmp_path, capsys):
     assert "2021-09-30" in capsys.readouterr().err
     assert main([*words, "--resolution", "0"]) == 1
     assert "must be positive" in capsys.readouterr().err
+    assert main(["structures", "curate", str(source)]) == 0
+    assert (tmp_path / "in_curated" / "good.cif.gz").is_file()
     lines = (out / "curation.jsonl").read_text().splitlines()
     assert set(json.loads(lines[0])) == {"label"}
