@@ -249,3 +249,12 @@ class ViewNormalization(Choice):
     #: minimum 0 and maximum 1 of all views together, before CTF and noise: the released weights
     #: for synthetic particles
     STACK_RANGE = "stack-range"
+
+
+class ViewOrigin(Choice):
+    """Where the sets of views come from that CryoFastAR is trained on."""
+
+    #: drawn from maps, without end
+    MAPS = "maps"
+    #: particles of an entry, with its poses
+    PARTICLES = "particles"

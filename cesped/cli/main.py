@@ -29,6 +29,7 @@ from . import (
     simulation,
     structures,
     submit,
+    view_training,
     weights,
 )
 from .command import Command, CommandGroup, new_app
@@ -67,6 +68,7 @@ COMMANDS: tuple[Command | CommandGroup, ...] = (
     *shards.COMMANDS,
     *preprocess.COMMANDS,
     *learning.COMMANDS,
+    *view_training.COMMANDS,
     *campaign.COMMANDS,
     *scoring.COMMANDS,
     *comparison.COMMANDS,

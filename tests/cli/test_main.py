@@ -15,7 +15,7 @@ WANTED = {
     "convert", "preprocess", "download", "verify", "align", "compare", "abinitio",
     "evaluate-abinitio",
     "submit", "leaderboard", "doctor", "simulate", "structures", "shards",
-    "convert-weights", "campaign",
+    "convert-weights", "campaign", "train-views",
 }  # fmt: skip
 FACES = (
     "cesped.evaluateEntry",

@@ -123,8 +123,13 @@ class CryoFastAR(nn.Module):
 
         return load_weights(cls, path)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], facts: Mapping[str, object] | None = None) -> None:
         """Write weights, sizes and conventions to one safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : of the file
+        facts : JSON values on where the weights come from, kept in it
 
         Raises
         ------
@@ -133,7 +138,7 @@ class CryoFastAR(nn.Module):
         """
         from .weights import save_weights
 
-        save_weights(self, path)
+        save_weights(self, path, facts)
 
     def trunk_to(self, dtype: torch.dtype) -> Self:
         """Turn encoder and decoder to `dtype`, such as bfloat16; the heads stay as they are."""

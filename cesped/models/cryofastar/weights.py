@@ -3,8 +3,9 @@
 import json
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import torch
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="CryoFastAR")
 
 _MARK = "cesped cryofastar"
+_FACTS = "facts"
 #: Raised when the content of a file changes its meaning.
 FORMAT_VERSION = "1"
 #: The format's words for the types that weights have.
@@ -31,8 +33,15 @@ _KINDS = {
 }
 
 
-def save_weights(model: "CryoFastAR", path: str | os.PathLike[str]) -> None:
+def save_weights(
+    model: "CryoFastAR", path: str | os.PathLike[str], facts: Mapping[str, object] | None = None
+) -> None:
     """Write a network's weights, sizes, convention and normalisation, whole or not at all.
+
+    Parameters
+    ----------
+    model, path : what to write, and where
+    facts : JSON values on where the weights come from; `facts_of_weights` reads them
 
     Raises
     ------
@@ -46,6 +55,8 @@ def save_weights(model: "CryoFastAR", path: str | os.PathLike[str]) -> None:
         "convention": model.convention.value,
         "normalization": model.normalization.value,
     }
+    if facts is not None:
+        card[_FACTS] = json.dumps(facts, sort_keys=True)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         _write(file, model.state_dict(), card)
 
@@ -69,6 +80,24 @@ def _write(file: BinaryIO, state: dict[str, torch.Tensor], card: dict[str, str])
     file.write(struct.pack("<Q", len(text)) + text)
     for _, value in ordered:
         file.write(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+
+def facts_of_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file of weights says on where they come from; nothing if it says nothing.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"weights {path} cannot be read: {error}") from error
+    return dict(facts)
 
 
 def load_weights(model_class: type[Model], path: str | os.PathLike[str]) -> Model:
