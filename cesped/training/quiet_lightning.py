@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from ..errors import CheckpointError, OptionError
 from .checkpoint import read_torch_file, write_torch_file
+from .ranks import is_main_process
 from .recipe import TrainingRecipe
 from .sections import TrainerRecipe
 
@@ -92,6 +93,11 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
         If the machine or Lightning cannot do what the recipe asks for.
     """
     chosen = recipe.trainer
+    if chosen.num_nodes == 1 and _device_count(chosen) == 1 and not is_main_process():
+        raise OptionError(
+            "several processes were started, each of which would train a model of its own in the "
+            "same folder; set trainer.devices to the number on each machine, and trainer.num_nodes"
+        )
     try:
         return pl.Trainer(
             max_epochs=rounds,

@@ -60,6 +60,12 @@ def test_ways_to_work_together_that_would_lose_the_run_are_refused(tmp_path):
     assert alone.world_size == 1
 
 
+def test_processes_that_nobody_asked_for_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(OptionError, match=r"set trainer\.devices to the number on each machine"):
+        trainer_of(cnn_recipe(), tmp_path)
+
+
 def test_a_plateau_halves_the_rate_for_good():
     module = PoseModule(PlainCnn("C1"), load_recipe("paper"), total_steps=10)
     chosen = module.configure_optimizers()
