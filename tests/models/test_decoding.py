@@ -25,7 +25,8 @@ def decode(probabilities, name="C1", candidates=128):
     inside = torch.nonzero(nodes.domain.flatten()).flatten()
     weights, places = probabilities[:, inside].topk(min(candidates, len(inside)))
     decoder = PoseDecoder(nodes, 1.5 * GRID.inplane_step_deg)
-    return decoder.around_the_best(weights, nodes.rotations(inside[places]))
+    rotations, near = decoder.around_the_best(weights, nodes.rotations(inside[places]))
+    return rotations, ((weights * near).sum(dim=1) * nodes.order).clamp(max=1.0)
 
 
 @pytest.mark.parametrize("name", ["C1", "D2", "O"])

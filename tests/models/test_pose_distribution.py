@@ -1,5 +1,7 @@
 """`PoseDistribution`: what can be asked of it, on its grid, off it and on finer ones."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +171,24 @@ def test_calibrated_confidence_is_the_share_of_predictions_near_the_truth():
     near = (error_deg < 1.5 * true.grid.inplane_step_deg).mean()
     assert 0.1 < near < 0.95
     assert float(confidence.mean()) == pytest.approx(near, abs=0.1)
+
+
+def test_a_temperature_changes_no_rotation_but_what_is_stated_of_it():
+    """A fitted one may be so low that one node were left: its average would be that node."""
+    truth = random_rotations(40, np.random.default_rng(8))
+    warm = distribution(2, truth, height=10.0)
+    cold = dataclasses.replace(warm, temperature=0.1)
+    for decoding in Decoding:
+        (expected, before), (found, after) = warm.decode(decoding), cold.decode(decoding)
+        torch.testing.assert_close(found, expected)
+        assert bool((after > before).all())
+    torch.testing.assert_close(cold.probabilities(), (10 * warm.probabilities().log()).softmax(1))
+    torch.testing.assert_close(cold.top_k(1)[1][:, 0], cold.probabilities().amax(dim=1))
+
+
+def test_poses_between_the_nodes_do_not_freeze_the_temperature():
+    """Where nodes are far apart and predictions good, the normaliser must see the peak."""
+    truth = random_rotations(100, np.random.default_rng(9))
+    found = distribution(2, truth, height=10.0)
+    fitted = fitted_temperature(found.harmonics, torch.from_numpy(truth).float(), found.space)
+    assert 0.1 < fitted < 2.0

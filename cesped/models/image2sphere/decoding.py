@@ -15,7 +15,7 @@ class PoseDecoder:
     Among the most probable nodes, the one whose mean distance to the others, weighted by their
     probability, is least wins: the Bayes decision for the mean angular error. The rotations near
     it are averaged by probability (projected arithmetic mean), which goes below the spacing of
-    the grid. Its confidence is the probability within that neighbourhood.
+    the grid.
 
     Of the poses that symmetry makes equal one is kept, the one that turns least, and distances are
     between classes of equal poses.
@@ -35,7 +35,7 @@ class PoseDecoder:
     def around_the_best(
         self, weights: torch.Tensor, rotations: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return rotations `(B, 3, 3)` and confidence `(B,)`.
+        """Return rotations `(B, 3, 3)`, and which nodes `(B, M)` they are averages of.
 
         Parameters
         ----------
@@ -45,12 +45,11 @@ class PoseDecoder:
         angles = self._angles(rotations, rotations)  # (B, M, M)
         best = torch.einsum("bij,bj->bi", angles, weights).argmin(dim=1)
         centre = rotations[torch.arange(len(best), device=best.device), best]
-        near = weights
+        near = torch.ones_like(weights, dtype=torch.bool)
         for _ in range(_PASSES):
-            distances = self._angles(rotations, centre[:, None]).squeeze(2)
-            near = weights * (distances < self.radius_rad)
-            centre = self.mean(near, rotations, centre)
-        return centre, (near.sum(dim=1) * self.nodes.order).clamp(0.0, 1.0)
+            near = self._angles(rotations, centre[:, None]).squeeze(2) < self.radius_rad
+            centre = self.mean(weights * near, rotations, centre)
+        return centre, near
 
     def mean(
         self, weights: torch.Tensor, rotations: torch.Tensor, centre: torch.Tensor

@@ -62,11 +62,13 @@ class PoseDistribution:
     harmonics : `(coefficients, B)` float32 tensor, in the order of `harmonics.so3_index`
     space : the grid and its tables
     radius_deg : neighbourhood that decoding averages over [degrees]; None: 1.5 steps of the grid
+    temperature : what the logits are divided by where a probability is stated
     """
 
     harmonics: torch.Tensor
     space: PoseSpace
     radius_deg: float | None = None
+    temperature: float = 1.0
 
     def __len__(self) -> int:
         return self.harmonics.shape[1]
@@ -105,7 +107,7 @@ class PoseDistribution:
     @torch.no_grad()
     def probabilities(self) -> torch.Tensor:
         """Return the probabilities `(B, N)` of all nodes: 1.2 MB an image at order 4."""
-        return torch.softmax(self.space.logits(self.harmonics).flatten(1), dim=1)
+        return torch.softmax(self.space.logits(self._calibrated).flatten(1), dim=1)
 
     @torch.no_grad()
     def log_prob(self, rotations: torch.Tensor) -> torch.Tensor:
@@ -122,8 +124,8 @@ class PoseDistribution:
         """
         single = rotations.dim() == 3
         asked = (rotations[:, None] if single else rotations).to(self.harmonics)
-        values: torch.Tensor = self.space.series(self.harmonics, asked)
-        values = values - self.space.logits.log_normaliser(self.harmonics)[:, None]
+        values: torch.Tensor = self.space.series(self._calibrated, asked)
+        values = values - self.space.logits.log_normaliser(self._calibrated)[:, None]
         return values[:, 0] if single else values
 
     @torch.no_grad()
@@ -133,7 +135,7 @@ class PoseDistribution:
         Of poses that symmetry makes equal one is named, the one that turns least, and its
         probability is that of all of them together.
         """
-        logits, nodes, normaliser = self._best(k)
+        logits, nodes, normaliser = self._best(self._calibrated, k)
         weights = torch.exp(logits - normaliser[:, None]) * self.space.nodes.order
         return self.space.nodes.rotations(nodes), weights
 
@@ -153,33 +155,44 @@ class PoseDistribution:
         Notes
         -----
         The confidence is the probability of what was averaged over, of all equal poses together.
+        Weights of the average are those that the model learned, whatever the temperature: labels
+        are as wide as the nodes are far apart so that an average can lie between them, and a
+        sharper distribution, however true, would leave one node of them.
         """
         decoding = Decoding.parse(decoding)
         decoder = PoseDecoder(self.space.nodes, self._radius_deg)
+        count = candidates if decoding is Decoding.MEAN else 1
+        logits, nodes, normaliser = self._best(self.harmonics, count)
+        rotations = self.space.nodes.rotations(nodes)
         if decoding is Decoding.MEAN:
-            logits, nodes, normaliser = self._best(candidates)
             weights = torch.exp(logits - normaliser[:, None])
-            return decoder.around_the_best(weights, self.space.nodes.rotations(nodes))
-        logits, nodes, normaliser = self._best(1)
-        order = self.space.nodes.order
-        if decoding is Decoding.ARGMAX:
-            confidence = torch.exp(logits[:, 0] - normaliser) * order
-            return self.space.nodes.rotations(nodes[:, 0]), confidence.clamp(0.0, 1.0)
-        around = torch.from_numpy(self.grid.neighbours(nodes[:, 0].cpu().numpy()))
-        around = around.to(nodes.device)
-        there = around >= 0
-        around = around.clamp(min=0)
-        weights = self.space.logits.at_nodes(self.harmonics, around) - normaliser[:, None]
-        weights = torch.exp(weights) * there
-        rotations = self.space.nodes.rotations(around)
-        mean = decoder.mean(weights, rotations, rotations[:, 1])
-        return mean, (weights.sum(dim=1) * order).clamp(0.0, 1.0)
+            found, averaged = decoder.around_the_best(weights, rotations)
+        elif decoding is Decoding.ARGMAX:
+            found, averaged = rotations[:, 0], torch.ones_like(nodes, dtype=torch.bool)
+        else:
+            nodes = torch.from_numpy(self.grid.neighbours(nodes[:, 0].cpu().numpy()))
+            nodes = nodes.to(logits.device)
+            averaged, nodes = nodes >= 0, nodes.clamp(min=0)
+            logits = self.space.logits.at_nodes(self.harmonics, nodes)
+            weights = torch.exp(logits - normaliser[:, None]) * averaged
+            around = self.space.nodes.rotations(nodes)
+            found = decoder.mean(weights, around, rotations[:, 0])
+        if self.temperature != 1.0:
+            normaliser = self.space.logits.log_normaliser(self._calibrated)
+        shares = torch.exp(logits / self.temperature - normaliser[:, None]) * averaged
+        return found, (shares.sum(dim=1) * self.space.nodes.order).clamp(0.0, 1.0)
+
+    @property
+    def _calibrated(self) -> torch.Tensor:
+        return self.harmonics / self.temperature
 
     @property
     def _radius_deg(self) -> float:
         return self.radius_deg or 1.5 * self.grid.inplane_step_deg
 
-    def _best(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _best(
+        self, harmonics: torch.Tensor, count: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if count < 1:
             raise OptionError(f"{count} most probable rotations: ask for at least one")
-        return self.space.logits.best(self.harmonics, count, self.space.nodes.domain)
+        return self.space.logits.best(harmonics, count, self.space.nodes.domain)

@@ -203,8 +203,9 @@ class Image2Sphere(PoseModel):
     ) -> float:
         """Fit the temperature that makes known poses most likely, and return it.
 
-        Logits are divided by it from then on, so that the confidence of a prediction is about the
-        probability that the true pose is near. It is part of the checkpoint.
+        Where a probability is stated logits are divided by it from then on, so that the confidence
+        of a prediction is about the probability that the true pose is near. It changes no
+        rotation, and is part of the checkpoint.
 
         Parameters
         ----------
@@ -251,8 +252,12 @@ class Image2Sphere(PoseModel):
             angle_rad = 2 * math.pi * turn / self.test_time_turns
             found = self._of_signals(self._signals(turned_images(images, angle_rad)))
             total = total + turned_about_z(found, l_max, -angle_rad)
-        scale = cast(torch.Tensor, self.temperature) * max(1, self.test_time_turns)
-        return PoseDistribution(total / scale, self._space(), self.decoding_radius_deg)
+        return PoseDistribution(
+            total / max(1, self.test_time_turns),
+            self._space(),
+            self.decoding_radius_deg,
+            float(cast(torch.Tensor, self.temperature)),
+        )
 
     def _space(self) -> PoseSpace:
         return PoseSpace(self.logits_at_nodes, self.nodes, self.series, self.group)
