@@ -118,6 +118,7 @@ def find_poses(
     place = chosen_device(chosen.device)
     table = read_particle_table(star, root, require_poses=False)
     _check_particles(table, folder)
+    _check_mask(chosen.mask, table)
     made_from = _made_from(table, weights, chosen, place, reconstructor)
     if is_made(report, made_from):
         say(f"{report} is up to date: nothing was done again")
@@ -159,6 +160,19 @@ def _check_particles(table: "ParticleTable", folder: Path) -> None:
     if (folder / STAR_NAME).resolve() == Path(table.source).resolve():
         raise OptionError(
             f"{table.source} is read here and would be lost; write to another folder than {folder}"
+        )
+
+
+def _check_mask(path: Path | None, table: "ParticleTable") -> None:
+    from .maps import read_map
+
+    if path is None:
+        return
+    shape = read_map(path, is_mask=True)[0].shape
+    if shape[0] != table.image_size:
+        raise GeometryError(
+            f"mask {path} has {shape[0]} voxels a side and the images of {table.source} "
+            f"{table.image_size} px; give a mask of the box of the images"
         )
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +79,15 @@ class Products:
         say: Tell,
     ) -> None:
         """Write the poses, then reconstruct and compare the maps of all particles and of halves."""
-        from ..data.conventions import write_particle_table
+        from ..data.conventions import TRUE_CONFIDENCE, write_particle_table
         from ..io.mrc import write_volume
         from ..physics.fsc import fsc_curve
         from ..reconstruction.protocol import PoseSet, ReconstructionOptions
         from .maps import curve_csv, read_map
 
-        posed = self.table.with_poses(self.poses)
+        # how sure somebody was of other poses says nothing of these
+        old = self.table.particles.drop(columns=TRUE_CONFIDENCE, errors="ignore")
+        posed = replace(self.table.with_poses(self.poses), particles=old)
         write_particle_table(
             self.folder / STAR_NAME, posed, predicted_confidence=self.poses.confidence
         )

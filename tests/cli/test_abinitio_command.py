@@ -11,6 +11,7 @@ import torch
 from fake_entry import PIXEL_SIZE_ANGST, write_fake_entry
 
 from cesped.cli.main import main
+from cesped.io.mrc import write_volume
 from cesped.io.star import read_star
 from cesped.models.cryofastar.model import CryoFastAR
 
@@ -135,6 +136,13 @@ def test_weights_of_something_else(words, tmp_path, capsys):
     assert "no safetensors file" in refused(words(weights=path), capsys, tmp_path)
     missing = tmp_path / "missing.safetensors"
     assert "missing.safetensors" in refused(words(weights=missing), capsys, tmp_path)
+
+
+def test_a_mask_of_another_box(words, tmp_path, capsys):
+    write_volume(tmp_path / "mask.mrc", np.ones((24, 24, 24), np.float32), PIXEL_SIZE_ANGST)
+    message = refused(words("--mask", tmp_path / "mask.mrc"), capsys, tmp_path)
+    assert "mask.mrc has 24 voxels a side and the images of" in message
+    assert "is not a file" in refused(words("--mask", tmp_path / "no.mrc"), capsys, tmp_path)
 
 
 def test_a_place_where_nothing_can_be_written(words, tmp_path, capsys):

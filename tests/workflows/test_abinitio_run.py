@@ -13,9 +13,11 @@ from known_network import KnownNetwork
 
 from cesped.data.conventions import read_particle_table, read_predictions
 from cesped.errors import OptionError
-from cesped.io.mrc import read_volume
+from cesped.io.mrc import read_volume, write_volume
 from cesped.io.star import read_star
+from cesped.io.star_writer import write_star
 from cesped.physics.fsc import pearson
+from cesped.physics.masks import soft_sphere
 from cesped.reconstruction.native import NativeReconstructor
 from cesped.workflows import abinitio
 from cesped.workflows.abinitio import AbinitioOptions, find_poses
@@ -90,7 +92,7 @@ def test_exact_maps_give_exact_poses_and_the_map_of_the_particle(
     assert found["quarter_turns"]["median_error_deg"] < 0.1
     assert found["confidence"]["is_informative"]
     assert found["notes"] == []
-    assert found["resolution_angst"]["0.143"] < 9
+    assert found["resolution_angst"]["0.143"] < 10.5
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Poses follow their images, and confidence tells" in page
     assert "nothing, nor does the map" not in page
@@ -100,9 +102,13 @@ def test_exact_maps_give_exact_poses_and_the_map_of_the_particle(
 
 def test_images_are_resized_for_the_network_alone(entry, table, weights, tmp_path, monkeypatch):
     leave_the_page_out(monkeypatch)
-    model = KnownNetwork(table, image_size=24)
-    found, said = run(entry, weights, tmp_path, model, monkeypatch, image_size=24, views=20)
+    model, mask = KnownNetwork(table, image_size=24), tmp_path / "mask.mrc"
+    write_volume(mask, soft_sphere(32, 11, 4), PIXEL_SIZE_ANGST)
+    options = {"image_size": 24, "views": 20, "mask": mask}
+    found, said = run(entry, weights, tmp_path, model, monkeypatch, **options)
     _, poses, _ = read_predictions(tmp_path / "poses.star")
+    assert found["resolution_inside_mask"]
+    assert found["resolution_angst"]["0.5"] < 10.5
     truth = table.poses
     reference = found["reference"]["row"] - 1
     np.testing.assert_allclose(
@@ -114,6 +120,19 @@ def test_images_are_resized_for_the_network_alone(entry, table, weights, tmp_pat
     assert not found["confidence"]["is_informative"]
     assert found["quarter_turns"]["poses_follow"]
     assert any(line.startswith("note: Confidence is uninformative: it is 3 for") for line in said)
+
+
+def test_what_was_known_of_other_poses_is_not_kept(entry, table, weights, tmp_path, monkeypatch):
+    leave_the_page_out(monkeypatch)
+    star = tmp_path / "refined.star"
+    sure = table.particles.assign(rlnMaxValueProbDistribution=0.9)
+    write_star(star, {"optics": table.optics, "particles": sure})
+    monkeypatch.setattr(abinitio, "read_weights", lambda path: KnownNetwork(table))
+    options = AbinitioOptions(threads=1, device="cpu")
+    find_poses(star, entry.folder, weights, tmp_path / "out", NativeReconstructor(), options)
+    written = read_star(tmp_path / "out" / "poses.star")["particles"]
+    assert "rlnMaxValueProbDistribution" not in written
+    assert set(table.particles) - {"rlnMaxValueProbDistribution"} <= set(written)
 
 
 def test_what_is_there_is_not_done_again_unless_something_changed(

@@ -113,25 +113,26 @@ def encode_particles(
     rows, columns = model.grid_of(torch.empty(1, side, side, device="meta"))
     width, dtype = model.config.encoder_width, model.patches.weight.dtype
     place = device if keep_on is None else keep_on
-    parts: dict[int, torch.Tensor] = {}
-    starts = range(0, count, CHUNK)
-    for start in starts if kept is not None else ():
-        shape = (min(CHUNK, count - start), rows * columns, width)
-        found = kept.load(start, shape, dtype) if kept is not None else None
-        if found is not None:
-            parts[start] = found.to(place)
-    reused = sum(map(len, parts.values()))
-    missing = [start for start in starts if start not in parts]
+    features = torch.empty(count, rows * columns, width, dtype=dtype, device=place)  # once
+    reused, missing = 0, []
+    for start in range(0, count, CHUNK):
+        part = features[start : start + CHUNK]
+        found = None if kept is None else kept.load(start, tuple(part.shape), dtype)
+        if found is None:
+            missing.append(start)
+        else:
+            part.copy_(found)
+            reused += len(part)
     with progress.task("encoding particles", count, done=reused) as advance:
         for start, chunk in _read_ahead(images, missing):
-            made = []
-            for batch in torch.split(chunk, _BATCH):
-                made.append(encode_views(model, [batch], device, keep_on).features)
+            for number, batch in enumerate(torch.split(chunk, _BATCH)):
+                first = start + number * _BATCH
+                made = encode_views(model, [batch], device, keep_on).features
+                features[first : first + len(batch)] = made
                 advance(len(batch))
-            parts[start] = torch.cat(made)
             if kept is not None:
-                kept.save(start, parts[start])
-    return ViewFeatures(torch.cat([parts[start] for start in starts]), rows, columns), reused
+                kept.save(start, features[start : start + CHUNK])
+    return ViewFeatures(features, rows, columns), reused
 
 
 def _read_ahead(images: SampleImages, starts: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
