@@ -259,7 +259,16 @@ def _correction_done(columns: StarColumns) -> CtfCorrection:
         PHASE_FLIPPED: CtfCorrection.PHASE_FLIP,
     }
     for name, correction in marks.items():
-        if columns.has(name) and columns.numbers(name).any():
+        marked = columns.numbers(name, 0.0) != 0
+        if marked.any() and not marked.all():
+            row = int(np.flatnonzero(marked != marked[0])[0])
+            raise MetadataError(
+                f"row {row + 1} of {columns.source}{columns.group_of(row)}: {name} is "
+                f"{int(marked[row])}, row 1{columns.group_of(0)} has {int(marked[0])}; images that "
+                "are corrected for the CTF and images that are not cannot be used together: keep "
+                "the optics groups of one kind"
+            )
+        if marked.any():
             return correction
     return CtfCorrection.NONE
 

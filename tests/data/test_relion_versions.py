@@ -207,3 +207,18 @@ def test_one_bad_row_of_a_million_is_named(tmp_path, fault):
     path = long_star(tmp_path / "long.star", 1_000_000, 777_777, spoil)
     with pytest.raises(kind, match="row 777777"):
         read_particle_table(path, check_images=False)
+
+
+@pytest.mark.parametrize("column", ["rlnCtfDataAreCtfPremultiplied", "rlnCtfDataArePhaseFlipped"])
+def test_images_of_which_some_are_corrected_are_refused(entry, column):
+    # all would be taken for what one group is: RELION's map has the sign of each group right
+    def mark_second_group(tables):
+        optics = tables["optics"]
+        tables["optics"] = pd.concat([optics, optics], ignore_index=True)
+        tables["optics"]["rlnOpticsGroup"] = [1, 2]
+        tables["optics"][column] = [0, 1]
+        tables["particles"]["rlnOpticsGroup"] = [1, 1, 2, 1, 2, 2]
+
+    path = changed(entry, mark_second_group)
+    with pytest.raises(errors.MetadataError, match=f"row 3 of .*group 2 .*{column} is 1, row 1"):
+        read_particle_table(path)
