@@ -60,9 +60,10 @@ def blobs(count, pixels=24, seed=0):
     return torch.from_numpy(images)[:, None].float()
 
 
-def test_a_turned_image_turns_the_distribution_by_our_convention():
+@pytest.mark.parametrize("rectify_points", [False, True])
+def test_a_turned_image_turns_the_distribution_by_our_convention(rectify_points):
     """Turning the image by a quarter takes R to R Rz(-90), at all nodes and in the prediction."""
-    model = tiny()
+    model = tiny(rectify_points=rectify_points)
     model.encoder = PixelsAsFeatures()
     model.reduce = nn.Conv2d(3, TINY["sphere_features"], 1)
     model.eval()
