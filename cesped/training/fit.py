@@ -112,7 +112,8 @@ def train_half(
     claim_folder(folder, identity, resume)
     if (folder / MODEL_NAME).is_file():
         _, card = load_checkpoint(folder / MODEL_NAME)
-        (folder / STATE_NAME).unlink(missing_ok=True)  # of a run that was killed as it ended
+        for left in (STATE_NAME, BEST_NAME):  # of a run that was killed as it ended
+            (folder / left).unlink(missing_ok=True)
         return TrainingOutcome(folder / MODEL_NAME, folder, card.steps, 0.0, card.steps)
     run = _Run(entry, table, recipe, folder, start_from)
     resumed_at = run.fit(progress, identity)

@@ -116,12 +116,14 @@ def train_words(entry_dir, run_dir, *more):
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "lightning"])
 def test_the_command_speaks_and_predicts_once(launcher, entry_dir, tmp_path):
-    words = train_words(entry_dir, tmp_path / "run", "--trainer.devices", "2")
+    cache = ["--data.cache_dir", tmp_path / "cache"]  # both prepare the images, or wait
+    words = train_words(entry_dir, tmp_path / "run", "--trainer.devices", "2", *cache)
     if launcher == "torchrun":
         words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
     finished = run_python(words, tmp_path)
     assert finished.stdout.count("Checkpoint:") == 1
     assert finished.stdout.count("Predictions:") == 1
+    assert len(list((tmp_path / "cache").glob("*.mrcs"))) == 2  # of each half
     assert (tmp_path / "run" / "predictions_1.star").is_file()
 
 
