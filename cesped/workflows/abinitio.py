@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..reconstruction.protocol import Reconstructor
 
 STAR_NAME, FIGURES_NAME, REPORT_NAME = "poses.star", "abinitio.json", "report.html"
+#: Of all particles, of half 0, of half 1.
+MAP_NAMES = ("map.mrc", "half0.mrc", "half1.mrc")
 #: Encodings of an unfinished run, in the folder of its results.
 ENCODINGS_NAME = "encodings"
 #: Fewer particles make no map that could be looked at.
@@ -120,7 +122,8 @@ def find_poses(
     _check_particles(table, folder)
     _check_mask(chosen.mask, table)
     made_from = _made_from(table, weights, chosen, place, reconstructor)
-    if is_made(report, made_from):
+    is_whole = all((folder / name).is_file() for name in (STAR_NAME, *MAP_NAMES, FIGURES_NAME))
+    if is_whole and is_made(report, made_from):
         say(f"{report} is up to date: nothing was done again")
     else:
         model = read_weights(weights)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..io.files import write_text_atomic
 from ..progress import Progress
 from ..vocabulary import FSC_THRESHOLDS
-from .abinitio import FIGURES_NAME, REPORT_NAME, STAR_NAME, Tell
+from .abinitio import FIGURES_NAME, MAP_NAMES, REPORT_NAME, STAR_NAME, Tell
 
 if TYPE_CHECKING:
     from ..data.table import ParticleTable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..physics.fsc import FscCurve
     from ..reconstruction.protocol import HalfMaps, Reconstructor
 
-MAP_NAMES = {"all particles": "map.mrc", "half 0": "half0.mrc", "half 1": "half1.mrc"}
+MAP_TITLES = ("all particles", "half 0", "half 1")
 CURVE_NAME = "fsc_halves.csv"
 _SUBSET = "rlnRandomSubset"
 #: Images shown on the page beside the reference's: the surest and the least sure.
@@ -108,12 +108,12 @@ class Products:
             tables, [(first, second)], options, progress
         )
         voxel = self.table.sampling_rate
-        for title, volume in self._volumes().items():
-            write_volume(self.folder / MAP_NAMES[title], volume, voxel)
+        for name, volume in zip(MAP_NAMES, self._volumes().values(), strict=True):
+            write_volume(self.folder / name, volume, voxel)
         self.curves["half 0 against half 1"] = fsc_curve(self.maps.half0, self.maps.half1, voxel)
         if mask is not None:
             shape = self.maps.full.shape
-            inside = read_map(mask, shape, self.folder / MAP_NAMES["all particles"], is_mask=True)
+            inside = read_map(mask, shape, self.folder / MAP_NAMES[0], is_mask=True)
             curve = fsc_curve(self.maps.half0, self.maps.half1, voxel, inside[0])
             self.curves = {"inside the mask": curve, **self.curves}
         write_text_atomic(self.folder / CURVE_NAME, curve_csv(next(iter(self.curves.values()))))
@@ -121,7 +121,9 @@ class Products:
     def _volumes(self) -> dict[str, NDArray[np.float32]]:
         if self.maps is None:
             return {}
-        return dict(zip(MAP_NAMES, (self.maps.full, self.maps.half0, self.maps.half1), strict=True))
+        return dict(
+            zip(MAP_TITLES, (self.maps.full, self.maps.half0, self.maps.half1), strict=True)
+        )
 
     def resolutions_angst(self) -> dict[float, float]:
         """Return the resolution of the halves at each threshold [A], inside the mask if any."""
@@ -147,7 +149,7 @@ class Products:
             *(f"surest {number}" for number in range(1, len(surest) + 1)),
             *(f"least sure {number}" for number in range(1, len(least) + 1)),
         ]
-        facts = {**made_from, "reference": figures["reference"], "maps": list(MAP_NAMES.values())}
+        facts = {**made_from, "reference": figures["reference"], "maps": list(MAP_NAMES)}
         with progress.task("Writing the report", 1) as advance:
             write_abinitio_page(
                 self.folder / REPORT_NAME,

@@ -146,11 +146,14 @@ def test_what_is_there_is_not_done_again_unless_something_changed(
     assert again == first
     assert model.encoded == encoded
     assert said == [f"{out / 'report.html'} is up to date: nothing was done again"]
+    (out / "half1.mrc").unlink()
+    run(entry, weights, out, model, monkeypatch, resumable=False)
+    assert (out / "half1.mrc").exists()
     weights.write_text("others")
     run(entry, weights, out, model, monkeypatch, resumable=False)
-    assert model.encoded == 2 * encoded
-    run(entry, weights, out, model, monkeypatch, seed=1)
     assert model.encoded == 3 * encoded
+    run(entry, weights, out, model, monkeypatch, seed=1)
+    assert model.encoded == 4 * encoded
     assert json.loads((out / "abinitio.json").read_text())["made_from"]["seed"] == 1
 
 
