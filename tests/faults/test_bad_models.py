@@ -37,10 +37,17 @@ def test_checkpoints(project, capsys, door, fault):
 
 def test_checkpoints_of_something_else(project, capsys):
     write_checkpoint(project.checkpoint, symmetry="C2")
-    assert_says(refuse("infer", project, capsys), r"was trained for symmetry C2, E has C1: it cannot")
+    assert_says(
+        refuse("infer", project, capsys), r"was trained for symmetry C2, E has C1: it cannot"
+    )
     write_checkpoint(project.checkpoint, halfset=0)
     assert_says(refuse("infer", project, capsys), r"trained on half 0 of E.*model of half 1")
-    write_checkpoint(project.checkpoint)
+    write_checkpoint(project.checkpoint, halfset=1)
+    more = ("--ckpt_path", project.checkpoint)
+    assert_says(
+        refuse("train", project, capsys, *more), r"learned from half 1 of E, .* half 0 is to"
+    )
+    write_checkpoint(project.checkpoint, halfset=0)
     more = ("--ckpt_path", project.checkpoint, "--model.width", 2)
     message = refuse("train", project, capsys, *more)
     assert_says(message, r"model\.ckpt holds the model .*upright.*; use the recipe")
