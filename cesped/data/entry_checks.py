@@ -88,7 +88,26 @@ def check_halves(table: ParticleTable, symmetry: str, other: EntryHalf) -> None:
         )
     theirs = read_particle_table(other.star_path, other.root_dir)
     check_sampled_alike(table, theirs)
-    shared = _image_keys(table) & _image_keys(theirs)
+    check_no_image_is_shared(table, theirs, whose)
+
+
+def check_no_image_is_shared(table: ParticleTable, other: ParticleTable, whose: str) -> None:
+    """Check that no image is in both halves of an entry.
+
+    Parameters
+    ----------
+    table, other : the halves
+    whose : what messages call the other one
+
+    Raises
+    ------
+    IdMismatchError
+        If one is; names it.
+    """
+    stacks, others = ({path.resolve() for path in half.stacks} for half in (table, other))
+    if stacks.isdisjoint(others):
+        return
+    shared = _image_keys(table) & _image_keys(other)
     if shared:
         path, section = min(shared)
         raise IdMismatchError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.entry_checks import check_sampled_alike
+from cesped.data.entry_checks import check_no_image_is_shared, check_sampled_alike
 from cesped.data.opening import open_entry
 from cesped.data.store import EntryHalf
 from cesped.data.table import ParticleTable
@@ -87,9 +87,12 @@ def read_halves(halves: tuple[EntryHalf, EntryHalf]) -> tuple[ParticleTable, Par
         As `cesped.data.conventions.read_particle_table`, and if the boxes differ.
     PixelSizeError
         If the pixel sizes differ.
+    IdMismatchError
+        If an image is in both: half maps would agree by their shared noise.
     """
     first, second = (read_particle_table(half.star_path, half.root_dir) for half in halves)
     check_sampled_alike(first, second)
+    check_no_image_is_shared(first, second, f"half 1 ({second.source})")
     return first, second
 
 

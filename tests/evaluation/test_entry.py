@@ -253,6 +253,14 @@ def test_a_refused_prediction_leaves_nothing_behind(tiny_dir, predict, tmp_path)
     assert not outdir.exists()
 
 
+def test_halves_that_share_images_are_refused(tiny_dir, predict, tmp_path):
+    shutil.copytree(tiny_dir / "TINY", tmp_path / "TINY")
+    star = tmp_path / "TINY" / "particles_1.star"
+    shutil.copy(star.with_name("particles_0.star"), star)
+    with pytest.raises(IdMismatchError, match=r"150 images of .*particles_0.star are in half 1"):
+        evaluate_entry("TINY", *predict(), "SO3", benchmark_dir=tmp_path)
+
+
 @pytest.mark.relion
 def test_native_and_relion_maps_give_the_same_figures(tiny_dir, predict):
     paths = predict()
