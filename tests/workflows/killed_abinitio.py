@@ -66,7 +66,7 @@ def main(folder):
             kill_before(out, killed_before)
         find_poses(
             entry.star(0), entry.folder, folder / "w.safetensors", out, NativeReconstructor(),
-            AbinitioOptions(threads=1, device="cpu"), tell=said.append,
+            AbinitioOptions(threads=1, device="cpu", candidates=4, views=16), tell=said.append,
         )  # fmt: skip
         reused = re.findall(r"^(\d+) particles had been encoded", "\n".join(said), re.MULTILINE)
         return int(reused[0]) if reused else 0

@@ -201,7 +201,7 @@ def test_the_star_file_that_is_read_is_not_written_over(entry, weights, tmp_path
 def test_a_killed_run_ends_in_the_same_bytes_without_encoding_twice(tmp_path):
     program = Path(__file__).with_name("killed_abinitio.py")
     done = subprocess.run(
-        [sys.executable, program, tmp_path], capture_output=True, text=True, timeout=300
+        [sys.executable, program, tmp_path], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     story = json.loads(done.stdout)
