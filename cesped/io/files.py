@@ -46,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))  # a link stays a link, what it points to is replaced
     temporary: Path | None = None
-    with _full_disk_named(target):
+    with full_disk_named(target):
         try:
             with _refusal_named(target):
                 check_writable(target)
@@ -83,7 +83,7 @@ def staging_folder(parent: str | os.PathLike[str], purpose: str) -> Iterator[Pat
     """
     folder = Path(parent)
     staging: Path | None = None
-    with _full_disk_named(folder):
+    with full_disk_named(folder):
         try:
             with _refusal_named(folder):
                 _check_folder(folder, f"nothing can be written to {folder}")
@@ -170,16 +170,29 @@ def _flush_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _full_disk_named(target: Path) -> Iterator[None]:
+def full_disk_named(
+    target: Path,
+    advice: str = "nothing was left behind: free some space there, or write to another folder",
+) -> Iterator[None]:
+    """Name the file and what to do where a disk or quota is exhausted in the block.
+
+    Parameters
+    ----------
+    target : what is written
+    advice : what is left, and what to do
+
+    Raises
+    ------
+    DiskFullError
+        In place of a bare "no space left".
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in FULL_DISK or isinstance(error, DiskFullError):
             raise
         raise DiskFullError(
-            error.errno,
-            f"{os.strerror(error.errno)} while writing {target}; nothing was left behind: free "
-            "some space there, or write to another folder",
+            error.errno, f"{os.strerror(error.errno)} while writing {target}; {advice}"
         ) from error
 
 

@@ -1,10 +1,8 @@
 """A stack that is written over several lives of a process: what was safely written is kept."""
 
 import contextlib
-import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,9 +10,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DiskFullError, ImageValueError, MrcFileError
-from .files import FULL_DISK, write_text_atomic
+from ..errors import ImageValueError, MrcFileError
+from .files import full_disk_named, write_text_atomic
 from .mrc import new_header
+
+_IF_FULL = "its first images are kept: free some space there and run the same again"
 
 _HEADER_BYTES = 1024
 #: Bytes between two notes in the journal.
@@ -75,7 +75,7 @@ class PartialStack:
         self.done = self._found()
 
     def __enter__(self) -> Self:
-        with self._full_disk_named():
+        with full_disk_named(self.path, _IF_FULL):
             if self.is_whole:
                 return self
             self._stream = self.partial.open("r+b" if self.done else "wb")
@@ -108,7 +108,7 @@ class PartialStack:
                 f"one of images {self.done + 1} to {self.done + len(batch)} for {self.path} has "
                 "pixels that are not finite: nothing of them was written"
             )
-        with self._full_disk_named():
+        with full_disk_named(self.path, _IF_FULL):
             self._stream.write(batch.data)
             self.done += len(batch)
             self._unsafe += batch.nbytes
@@ -144,7 +144,7 @@ class PartialStack:
     ) -> None:
         if not hasattr(self, "_stream"):
             return
-        safely = contextlib.suppress(OSError) if error else self._full_disk_named()
+        safely = contextlib.suppress(OSError) if error else full_disk_named(self.path, _IF_FULL)
         with self._stream, safely:
             self._note()
         if error is not None:
@@ -154,16 +154,3 @@ class PartialStack:
                 f"{self.path} got {self.done} of its {self.n_images} images; they are kept"
             )
         self.partial.replace(self.path)
-
-    @contextlib.contextmanager
-    def _full_disk_named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in FULL_DISK or isinstance(error, DiskFullError):
-                raise
-            raise DiskFullError(
-                error.errno or errno.ENOSPC,
-                f"{os.strerror(error.errno or errno.ENOSPC)} while writing {self.path}; its first "
-                "images are kept: free some space there and run the same again",
-            ) from error

@@ -16,7 +16,6 @@ without it was cut.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -31,8 +30,10 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DiskFullError, MissingFileError, ShardError
-from .files import FULL_DISK
+from ..errors import MissingFileError, ShardError
+from .files import full_disk_named
+
+_IF_FULL = "its whole blocks are kept: free some space there and run the same again"
 
 MAGIC = b"CESPED-SHARD 1\n"
 _END = "end"
@@ -94,7 +95,7 @@ class ShardWriter:
         self.n_blocks = 0
 
     def __enter__(self) -> Self:
-        with self._full_disk_named():
+        with full_disk_named(self.path, _IF_FULL):
             self._digest = hashlib.sha256()
             stop = self._whole_blocks()
             self._stream = self.partial.open("r+b" if stop else "wb")
@@ -113,7 +114,7 @@ class ShardWriter:
         ShardError
             If an array has a type that is no number.
         """
-        with self._full_disk_named():
+        with full_disk_named(self.path, _IF_FULL):
             self._write(_encoded(block))
             self._stream.flush()
         self.n_blocks += 1
@@ -145,25 +146,12 @@ class ShardWriter:
         with self._stream:
             if error is not None:
                 return
-            with self._full_disk_named():
+            with full_disk_named(self.path, _IF_FULL):
                 facts = {"blocks": self.n_blocks, "sha256": self._digest.hexdigest()}
                 self._stream.write(_encoded(Block(_END, facts, {})))
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
         self.partial.replace(self.path)
-
-    @contextlib.contextmanager
-    def _full_disk_named(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in FULL_DISK or isinstance(error, DiskFullError):
-                raise
-            raise DiskFullError(
-                error.errno or errno.ENOSPC,
-                f"{os.strerror(error.errno or errno.ENOSPC)} while writing {self.path}; its whole "
-                "blocks are kept: free some space there and run the same again",
-            ) from error
 
 
 def read_shard(path: str | os.PathLike[str]) -> Iterator[Block]:

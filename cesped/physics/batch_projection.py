@@ -7,10 +7,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..errors import GeometryError, OptionError
+from ..errors import GeometryError
 from .ctf import CtfParameters, ctf_half_plane
 from .fourier import corner_half_plane_to_images
-from .projection import checked_rotations, sampling_grid
+from .projection import checked_rotations, checked_volume, sampling_grid
 from .projection_kernel import fill_columns, modulate_columns
 
 #: Images that are modulated and transformed at a time: what they need stays in the cache.
@@ -47,15 +47,7 @@ class BatchProjector:
     """
 
     def __init__(self, volume: ArrayLike, pixel_size_angst: float, padding: int = 2) -> None:
-        density = torch.as_tensor(np.asarray(volume)).to(torch.float32)
-        if density.ndim != 3 or len(set(density.shape)) != 1:
-            raise GeometryError(
-                f"a volume has shape {tuple(density.shape)}; a cube (N, N, N) is needed"
-            )
-        if padding < 1 or not pixel_size_angst > 0:
-            raise OptionError(
-                f"padding {padding} and pixel size {pixel_size_angst} A; use 1 or more, and above 0"
-            )
+        density = checked_volume(volume, padding, pixel_size_angst)
         self.box = int(density.shape[0])
         self.pixel_size_angst = float(pixel_size_angst)
         self.padding = int(padding)

@@ -50,13 +50,7 @@ class Projector:
     def __init__(
         self, volume: ArrayLike | Tensor, padding: int = 2, threads: int | None = None
     ) -> None:
-        density = torch.as_tensor(volume).to(dtype=torch.float32, device="cpu")
-        if density.ndim != 3 or len(set(density.shape)) != 1:
-            raise GeometryError(
-                f"a volume has shape {tuple(density.shape)}; a cube (N, N, N) is needed"
-            )
-        if padding < 1:
-            raise OptionError(f"padding {padding} was given; it must be 1 or more")
+        density = checked_volume(volume, padding)
         self.box = int(density.shape[0])
         self.padding = int(padding)
         self._threads = threads
@@ -143,6 +137,30 @@ def checked_rotations(rotations: ArrayLike | Tensor) -> NDArray[np.float64]:
         row = int(np.flatnonzero(wrong)[0])
         raise GeometryError(f"matrix {row + 1} of {len(turns)} is not a rotation: {turns[row]}")
     return turns
+
+
+def checked_volume(
+    volume: ArrayLike | Tensor, padding: int, pixel_size_angst: float = 1.0
+) -> Tensor:
+    """Return a volume to be projected as a float32 tensor `(N, N, N)` of the processor.
+
+    Raises
+    ------
+    GeometryError
+        If it is not a cube.
+    OptionError
+        If `padding` is below 1, or the pixel size not positive.
+    """
+    density = torch.as_tensor(volume).to(dtype=torch.float32, device="cpu")
+    if density.ndim != 3 or len(set(density.shape)) != 1:
+        raise GeometryError(
+            f"a volume has shape {tuple(density.shape)}; a cube (N, N, N) is needed"
+        )
+    if padding < 1:
+        raise OptionError(f"padding {padding} was given; it must be 1 or more")
+    if not pixel_size_angst > 0:
+        raise OptionError(f"pixel size {pixel_size_angst} A was given; it must be above 0")
+    return density
 
 
 def sampling_grid(density: Tensor, padding: int) -> NDArray[np.float32]:

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ..errors import GeometryError, OptionError
+from ..errors import GeometryError
 from .ctf import CtfParameters, ctf_half_plane
 from .fourier import half_plane_to_images, shift_phase
-from .projection import sampling_grid
+from .projection import checked_volume, sampling_grid
 
 
 class TorchProjector:
@@ -49,15 +49,7 @@ class TorchProjector:
         device: torch.device | str | None = None,
         padding: int = 2,
     ) -> None:
-        density = torch.as_tensor(volume).to(device="cpu", dtype=torch.float32)
-        if density.ndim != 3 or len(set(density.shape)) != 1:
-            raise GeometryError(
-                f"a volume has shape {tuple(density.shape)}; a cube (N, N, N) is needed"
-            )
-        if padding < 1 or not pixel_size_angst > 0:
-            raise OptionError(
-                f"padding {padding} and pixel size {pixel_size_angst} A; use 1 or more, and above 0"
-            )
+        density = checked_volume(volume, padding, pixel_size_angst)
         self.box = int(density.shape[0])
         self.pixel_size_angst = float(pixel_size_angst)
         self.padding = int(padding)
