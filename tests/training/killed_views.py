@@ -1,0 +1,84 @@
+"""Train on views again and again, killed before different steps on the disk; a program.
+
+A forked child trains and kills itself with SIGKILL just before its n-th opening to write, rename
+or removal; another one goes on to the end. Children share what their parent has loaded.
+
+Usage: python killed_views.py OUTDIR, which prints JSON
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from tiny_views import phantom_source, tiny_stages
+
+from cesped.training.views.learning import train_views
+
+STEPS = ("open", "os.rename", "os.remove")
+WRITING = os.O_WRONLY | os.O_RDWR
+
+
+def watch(folder, kill_at):
+    seen = [0]
+
+    def hook(event, arguments):
+        if event not in STEPS or not str(arguments[0]).startswith(str(folder)):
+            return
+        if event != "open" or arguments[2] & WRITING:
+            seen[0] += 1
+            if seen[0] == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return seen
+
+
+def in_child(folder, source_of, kill_at=0):
+    """Train in a forked process; return its steps on the disk, None if it was killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            seen = watch(folder, kill_at)
+            train_views(folder, tiny_stages(), source_of)
+            os.write(writing, str(seen[0]).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return None
+    if status:
+        sys.exit("the training failed without being killed")
+    return int(answer)
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+def main(outdir, every):
+    torch.set_num_threads(1)  # a forked child has none of its parent's threads
+    source_of = phantom_source()
+    total = in_child(outdir / "whole", source_of)
+    kills = []
+    for step in range(1, total + 1, every):
+        folder = outdir / f"killed_{step}"
+        if in_child(folder, source_of, step) is not None:
+            sys.exit(f"the training ended before its step {step}")
+        left = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        in_child(folder, source_of)
+        kills.append({"left": left, "again": digests(folder)})
+    json.dump({"whole": digests(outdir / "whole"), "total": total, "kills": kills}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
