@@ -83,6 +83,8 @@ def train_views(
     ImageValueError, MetadataError
         If a source has images without contrast, or too few particles.
     """
+    if start_from is not None and not Path(start_from).is_file():
+        raise CheckpointError(f"there are no weights {start_from} to begin with")
     facts = {
         "recipe": recipe.to_dict(),
         "inputs": dict(inputs or {}),
