@@ -150,15 +150,21 @@ def test_a_batch_is_cut_by_slices():
         found[0]
 
 
-def test_temperature_is_that_under_which_poses_were_drawn():
-    """Poses drawn from a distribution, which is then stated twice too sharply."""
-    true = distribution(2, random_rotations(200, np.random.default_rng(6)), height=7.0)
+@pytest.mark.parametrize("decoding", list(Decoding))
+def test_a_temperature_makes_confidences_come_true(decoding):
+    """Poses drawn from a distribution, which is then stated three times too sharply."""
+    true = distribution(2, random_rotations(400, np.random.default_rng(6)), height=7.0)
     generator = torch.Generator().manual_seed(0)
     nodes = torch.multinomial(true.probabilities(), 1, generator=generator)[:, 0]
     poses = torch.from_numpy(true.grid.rotations(nodes.numpy())).float()
-    assert fitted_temperature(true.harmonics, poses, true.space) == pytest.approx(1.0, abs=0.15)
-    found = fitted_temperature(2 * true.harmonics, poses, true.space)
-    assert found == pytest.approx(2.0, abs=0.3)
+    sharp = dataclasses.replace(true, harmonics=3 * true.harmonics)
+    fitted = fitted_temperature(sharp, poses, decoding)
+    rotations, stated = dataclasses.replace(sharp, temperature=fitted).decode(decoding)
+    error_deg = geodesic_distance_deg(rotations.double().numpy(), poses.double().numpy())
+    right = (error_deg < sharp.radius_of_deg(decoding)).mean()
+    assert fitted > 1.5
+    assert float(stated.mean()) == pytest.approx(right, abs=0.07)
+    assert float(sharp.decode(decoding)[1].mean()) > right + 0.1
 
 
 def test_calibrated_confidence_is_the_share_of_predictions_near_the_truth():
@@ -186,9 +192,8 @@ def test_a_temperature_changes_no_rotation_but_what_is_stated_of_it():
     torch.testing.assert_close(cold.top_k(1)[1][:, 0], cold.probabilities().amax(dim=1))
 
 
-def test_poses_between_the_nodes_do_not_freeze_the_temperature():
-    """Where nodes are far apart and predictions good, the normaliser must see the peak."""
+def test_right_predictions_alone_do_not_freeze_the_temperature():
     truth = random_rotations(100, np.random.default_rng(9))
     found = distribution(2, truth, height=10.0)
-    fitted = fitted_temperature(found.harmonics, torch.from_numpy(truth).float(), found.space)
-    assert 0.1 < fitted < 2.0
+    fitted = fitted_temperature(found, torch.from_numpy(truth).float(), "mean")
+    assert 0.13 < fitted < 2.0

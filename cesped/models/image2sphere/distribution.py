@@ -3,6 +3,7 @@
 import dataclasses
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 from ...errors import OptionError
@@ -159,6 +160,13 @@ class PoseDistribution:
         are as wide as the nodes are far apart so that an average can lie between them, and a
         sharper distribution, however true, would leave one node of them.
         """
+        found, logits, averaged = self.averages(decoding, candidates)
+        return found, self.share(logits, averaged)
+
+    def averages(
+        self, decoding: Decoding | str, candidates: int = 128
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return rotations `(B, 3, 3)`, logits `(B, M)` of nodes, and which nodes were averaged."""
         decoding = Decoding.parse(decoding)
         decoder = PoseDecoder(self.space.nodes, self._radius_deg)
         count = candidates if decoding is Decoding.MEAN else 1
@@ -177,10 +185,22 @@ class PoseDistribution:
             weights = torch.exp(logits - normaliser[:, None]) * averaged
             around = self.space.nodes.rotations(nodes)
             found = decoder.mean(weights, around, rotations[:, 0])
-        if self.temperature != 1.0:
-            normaliser = self.space.logits.log_normaliser(self._calibrated)
+        return found, logits, averaged
+
+    def share(self, logits: torch.Tensor, averaged: torch.Tensor) -> torch.Tensor:
+        """Return the probability `(B,)` of nodes with `(B, M)` logits, and of their equals."""
+        normaliser = self.space.logits.log_normaliser(self._calibrated)
         shares = torch.exp(logits / self.temperature - normaliser[:, None]) * averaged
-        return found, (shares.sum(dim=1) * self.space.nodes.order).clamp(0.0, 1.0)
+        return (shares.sum(dim=1) * self.space.nodes.order).clamp(0.0, 1.0)
+
+    def radius_of_deg(self, decoding: Decoding | str) -> float:
+        """Return how far from its rotation that reaches which a confidence speaks of [degrees].
+
+        A node, and a node with its 26 neighbours, count as balls of their volume.
+        """
+        step_deg = self.grid.inplane_step_deg
+        nodes = {Decoding.ARGMAX: 1, Decoding.NEIGHBOURS: 27}.get(Decoding.parse(decoding))
+        return self._radius_deg if nodes is None else (nodes * 0.75 / np.pi) ** (1 / 3) * step_deg
 
     @property
     def _calibrated(self) -> torch.Tensor:

@@ -201,7 +201,7 @@ class Image2Sphere(PoseModel):
     def calibrate(
         self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], max_images: int = 1024
     ) -> float:
-        """Fit the temperature that makes known poses most likely, and return it.
+        """Fit the temperature that makes confidences come true, and return it.
 
         Where a probability is stated logits are divided by it from then on, so that the confidence
         of a prediction is about the probability that the true pose is near. It changes no
@@ -224,10 +224,10 @@ class Image2Sphere(PoseModel):
             if count >= max_images:
                 break
         if count:
-            found = fitted_temperature(
-                torch.cat(coefficients, dim=1), torch.cat(rotations), self._space()
-            )
-            cast(torch.Tensor, self.temperature).fill_(found)
+            harmonics = torch.cat(coefficients, dim=1)
+            found = PoseDistribution(harmonics, self._space(), self.decoding_radius_deg)
+            fitted = fitted_temperature(found, torch.cat(rotations), self.decoding)
+            cast(torch.Tensor, self.temperature).fill_(fitted)
         self.train(was_training)
         return float(cast(torch.Tensor, self.temperature))
 
