@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from cesped.errors import OptionError
 from cesped.evaluation.breakdown import ERROR, error_spread
@@ -29,7 +28,7 @@ def rank_correlation(confidence: FloatArray, errors_deg: FloatArray) -> float:
     """
     if len(errors_deg) < 2 or np.ptp(confidence) == 0 or np.ptp(errors_deg) == 0:
         return float("nan")
-    return float(stats.spearmanr(confidence, -errors_deg).statistic)
+    return float(pd.Series(confidence).rank().corr(pd.Series(-errors_deg).rank()))
 
 
 def kept_errors(confidence: FloatArray, errors_deg: FloatArray) -> FloatArray:

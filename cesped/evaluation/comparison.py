@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from cesped.evaluation.angular import PoseErrors
 from cesped.evaluation.matching import match_rows
@@ -236,7 +236,7 @@ def paired_p_value(
     if n_particles > _NORMAL_FROM:
         spread = float(np.sqrt(np.square(differences).sum()))
         z = abs(float(differences.sum())) / spread if spread > 0 else 0.0
-        return float(2 * stats.norm.sf(z))
+        return float(2 * special.ndtr(-z))
     n_flips = max(_flips_for(n_particles), math.ceil(_FLIPS_PER_LEVEL / level))
     return sign_flip_p_values(differences[:, None], n_flips, generator)[0]
 

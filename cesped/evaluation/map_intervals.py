@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from cesped.errors import OptionError
 from cesped.evaluation.half_sets import PredictedHalf, paired_maps, pose_sets
@@ -147,7 +147,7 @@ def jackknife_interval(
     if squares == 0.0:
         return None
     error = np.sqrt((n_groups - 1) / n_groups * squares)
-    reach = float(stats.t.ppf(0.5 + level / 2, n_groups - 1) * error)
+    reach = float(special.stdtrit(n_groups - 1, 0.5 + level / 2) * error)
     return value - reach, value + reach
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special  # scipy.stats takes ten times as long to import
 
 from cesped.errors import OptionError
 from cesped.evaluation.angular import FloatArray, PoseErrors
@@ -104,7 +104,7 @@ def share_interval(share: float, n: int, level: float = 0.95) -> Interval:
     >>> [round(end, 4) for end in share_interval(0.0, 16)]
     [0.0, 0.1936]
     """
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(special.ndtri(0.5 + level / 2))
     middle = share + z**2 / (2 * n)
     reach = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     scale = 1 + z**2 / n
@@ -121,8 +121,9 @@ def quantile_interval(values: FloatArray, quantile: float, level: float = 0.95) 
     ordered = np.sort(values)
     n = len(ordered)
     tail = (1 - level) / 2
-    low = int(stats.binom.ppf(tail, n, quantile)) - 1
-    high = int(stats.binom.ppf(1 - tail, n, quantile))
+    below = special.bdtr(np.arange(n), n, quantile)  # of n values, k or fewer
+    low = int(np.searchsorted(below, tail)) - 1
+    high = int(np.searchsorted(below, 1 - tail))
     return float(ordered[max(low, 0)]), float(ordered[min(high, n - 1)])
 
 
