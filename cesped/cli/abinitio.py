@@ -114,7 +114,8 @@ def abinitio(
 
     `cesped evaluate-abinitio` compares such poses with known ones.
     """
-    from ..workflows.abinitio import REPORT_NAME, AbinitioOptions, find_poses
+    from ..workflows.abinitio import AbinitioOptions, find_poses
+    from ..workflows.abinitio_products import REPORT_NAME
     from ..workflows.scoring import ScoringOptions, choose_backend, make_engine
     from .progress_bar import make_progress
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GeometryError, MetadataError, OptionError
 from ..io.files import check_writable
 from ..progress import SILENT, Progress
+from .abinitio_products import FIGURES_NAME, MAP_NAMES, REPORT_NAME, STAR_NAME, Tell
 from .steps import is_made, run_once
 
 if TYPE_CHECKING:
@@ -24,17 +24,12 @@ if TYPE_CHECKING:
     from ..models.cryofastar.model import CryoFastAR
     from ..reconstruction.protocol import Reconstructor
 
-STAR_NAME, FIGURES_NAME, REPORT_NAME = "poses.star", "abinitio.json", "report.html"
-#: Of all particles, of half 0, of half 1.
-MAP_NAMES = ("map.mrc", "half0.mrc", "half1.mrc")
 #: Encodings of an unfinished run, in the folder of its results.
 ENCODINGS_NAME = "encodings"
 #: Fewer particles make no map that could be looked at.
 FEWEST_PARTICLES = 16
 #: Targets that candidates for the reference are held against.
 _TARGETS = 31
-
-Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True)

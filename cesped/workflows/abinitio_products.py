@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..io.files import write_text_atomic
 from ..progress import Progress
 from ..vocabulary import FSC_THRESHOLDS
-from .abinitio import FIGURES_NAME, MAP_NAMES, REPORT_NAME, STAR_NAME, Tell
 
 if TYPE_CHECKING:
     from ..data.table import ParticleTable
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from ..physics.fsc import FscCurve
     from ..reconstruction.protocol import HalfMaps, Reconstructor
 
+STAR_NAME, FIGURES_NAME, REPORT_NAME = "poses.star", "abinitio.json", "report.html"
+#: Of all particles, of half 0, of half 1.
+MAP_NAMES = ("map.mrc", "half0.mrc", "half1.mrc")
 MAP_TITLES = ("all particles", "half 0", "half 1")
 CURVE_NAME = "fsc_halves.csv"
 _SUBSET = "rlnRandomSubset"
@@ -38,6 +40,10 @@ def halves_of(table: "ParticleTable") -> tuple[NDArray[np.int64], NDArray[np.int
             return np.flatnonzero(subset == kinds[0]), np.flatnonzero(subset == kinds[1])
     rows = np.arange(len(table))
     return rows[::2], rows[1::2]
+
+
+#: Tells the user one sentence.
+Tell = Callable[[str], object]
 
 
 @dataclass
