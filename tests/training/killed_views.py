@@ -3,7 +3,7 @@
 A forked child trains and kills itself with SIGKILL just before its n-th opening to write, rename
 or removal; another one goes on to the end. Children share what their parent has loaded.
 
-Usage: python killed_views.py OUTDIR, which prints JSON
+Usage: python killed_views.py OUTDIR EVERY, which prints JSON; killed before each EVERY-th step
 """
 
 import hashlib
@@ -65,6 +65,12 @@ def digests(folder):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
 
 
+def log(folder):
+    """Return the log without its last column, the seconds."""
+    lines = (folder / "log.csv").read_text("utf-8").splitlines()
+    return [line.rpartition(",")[0] for line in lines]
+
+
 def main(outdir, every):
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
     source_of = phantom_source()
@@ -76,8 +82,10 @@ def main(outdir, every):
             sys.exit(f"the training ended before its step {step}")
         left = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
         in_child(folder, source_of)
-        kills.append({"left": left, "again": digests(folder)})
-    json.dump({"whole": digests(outdir / "whole"), "total": total, "kills": kills}, sys.stdout)
+        kills.append({"left": left, "again": digests(folder), "log": log(folder)})
+    whole = outdir / "whole"
+    story = {"whole": digests(whole), "log": log(whole), "total": total, "kills": kills}
+    json.dump(story, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def train_views(
     if state is not None:
         work.take(state)
     rows = work.run_stages(source_of)
+    run.write_log(rows)  # a kill may have come between the last state and its log
     began_with = None if start_from is None else facts_of_weights(start_from)
     origin = {**facts, "program": describe_program(), "began_with": began_with}
     work.model.save(run.weights, origin)
