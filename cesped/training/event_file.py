@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from ..io.files import full_disk_named
+
 _PREFIX = "events.out.tfevents"
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), bits reversed
 _MASK_DELTA = 0xA282EAD8
@@ -29,8 +31,14 @@ class EventFile:
         self._records.append(_record(_event(step, b"\x2a" + _sized(summary))))
 
     def flush(self) -> None:
-        """Append what was added to the file."""
-        with self.path.open("ab") as file:
+        """Append what was added to the file.
+
+        Raises
+        ------
+        DiskFullError
+            If the disk or the quota is exhausted.
+        """
+        with full_disk_named(self.path), self.path.open("ab") as file:
             file.write(b"".join(self._records))
         self._records = []
 
