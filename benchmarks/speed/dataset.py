@@ -29,7 +29,7 @@ from cesped.io.star_writer import write_star
 
 TIMER = Path(__file__).with_name("dataset_timer.py")
 #: Pixels of a pass: large enough for a second or so.
-PASS_PX = 2048 * 128**2
+PASS_PX = 8192 * 128**2
 PIXEL_SIZE_ANGST = 1.5
 
 
