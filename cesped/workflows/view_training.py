@@ -146,11 +146,10 @@ class _Sources:
     def _entry(self) -> "EntryHalf":
         from ..data.opening import open_entry
 
-        assert self.inputs.target is not None
-        assert self.inputs.halfset is not None
-        return open_entry(
-            self.inputs.target, self.inputs.halfset, self.inputs.benchmark_dir, self.progress
-        )
+        target, halfset = self.inputs.target, self.inputs.halfset
+        if target is None or halfset is None:
+            raise OptionError("particles were not named; give --target and --halfset")
+        return open_entry(target, halfset, self.inputs.benchmark_dir, self.progress)
 
     @property
     def _wants_particles(self) -> bool:

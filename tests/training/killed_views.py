@@ -9,7 +9,6 @@ Usage: python killed_views.py OUTDIR EVERY, which prints JSON; killed before eac
 import hashlib
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -19,22 +18,6 @@ from tiny_views import phantom_source, tiny_stages
 from cesped.training.views.learning import train_views
 
 STEPS = ("open", "os.rename", "os.remove")
-WRITING = os.O_WRONLY | os.O_RDWR
-
-
-def watch(folder, kill_at):
-    seen = [0]
-
-    def hook(event, arguments):
-        if event not in STEPS or not str(arguments[0]).startswith(str(folder)):
-            return
-        if event != "open" or arguments[2] & WRITING:
-            seen[0] += 1
-            if seen[0] == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    return seen
 
 
 def in_child(folder, source_of, kill_at=0):
@@ -44,7 +27,9 @@ def in_child(folder, source_of, kill_at=0):
     if child == 0:
         code = 1
         try:
-            seen = watch(folder, kill_at)
+            from killed_at_steps import watch
+
+            seen = watch(folder, kill_at, STEPS)
             train_views(folder, tiny_stages(), source_of)
             os.write(writing, str(seen[0]).encode())
             code = 0
@@ -89,4 +74,5 @@ def main(outdir, every):
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     main(Path(sys.argv[1]), int(sys.argv[2]))

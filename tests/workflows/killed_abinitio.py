@@ -7,9 +7,7 @@ Usage: python killed_abinitio.py FOLDER, which prints JSON. See `killed_campaign
 """
 
 import json
-import os
 import re
-import signal
 import sys
 from pathlib import Path
 
@@ -22,15 +20,9 @@ KILLED_BEFORE = (3, 5, 9)
 
 def kill_before(folder, renaming):
     """Kill this process before a renaming below `folder`, counted from 1."""
-    seen = [0]
+    from killed_at_steps import watch
 
-    def hook(event, arguments):
-        if event == "os.rename" and str(arguments[0]).startswith(str(folder)):
-            seen[0] += 1
-            if seen[0] == renaming:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
+    watch(folder, renaming, steps=("os.rename",))
 
 
 def write_findings(path, found):

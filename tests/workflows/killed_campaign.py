@@ -10,12 +10,9 @@ Usage: python killed_campaign.py BENCHMARK_DIR TARGET OUTDIR KILLS, which prints
 import hashlib
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
-STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
-WRITING = os.O_WRONLY | os.O_RDWR
 RECIPE = {
     "data.image_size": 16,
     "data.batch_size": 8,
@@ -32,22 +29,6 @@ RECIPE = {
     "pretraining.projections": 16,
     "pretraining.max_steps": 2,
 }
-
-
-def watch(folder, kill_at=0):
-    """Count the steps below `folder`, and kill this process before one of them (from 1)."""
-    seen = [0]
-
-    def hook(event, arguments):
-        if event not in STEPS or not str(arguments[0]).startswith(str(folder)):
-            return
-        if event != "open" or arguments[2] & WRITING:
-            seen[0] += 1
-            if seen[0] == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    return seen
 
 
 def in_child(work):
@@ -94,6 +75,8 @@ def main(benchmark_dir, target, outdir, kills):
     recipe = load_recipe("demo", RECIPE)
 
     def run(folder, kill_at=0):
+        from killed_at_steps import watch
+
         seen = watch(folder, kill_at)
         run_campaign(target, folder, recipe, benchmark_dir=benchmark_dir)
         return seen[0]
@@ -113,4 +96,5 @@ def main(benchmark_dir, target, outdir, kills):
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

@@ -12,6 +12,7 @@ import pytest
 import starfile
 import torch
 from fake_entry import project_balls, write_fake_entry
+from killed_campaign import RECIPE as KILLED_RECIPE
 
 from cesped.data.conventions import read_particle_table
 from cesped.data.opening import open_entry
@@ -24,20 +25,8 @@ from cesped.workflows.learning import train_and_predict
 from cesped.workflows.pretraining import pretrain, project_half, recipe_on_projections
 
 RECIPE = {
-    "data.image_size": 16,
-    "data.batch_size": 8,
-    "model.widths": [4, 4, 4],
-    "model.l_max": 2,
-    "model.sphere_features": 4,
-    "model.so3_features": 2,
-    "model.projector_order": 1,
-    "model.filter_order": 1,
-    "model.grid_order": 0,
-    "trainer.max_steps": 4,
-    "trainer.steps_per_round": 2,
-    "trainer.accelerator": "cpu",
+    **KILLED_RECIPE,
     "pretraining.projections": 24,
-    "pretraining.max_steps": 2,
     "pretraining.lr": 0.001,
 }
 

@@ -238,10 +238,10 @@ def _override(content: dict[str, Any], dotted: str, value: object) -> None:
     words = dotted.split(".")
     if words[0] == "stages" and len(words) == 3:
         stages = content.get("stages")
-        count = len(stages) if isinstance(stages, list) else 0
-        if not words[1].isdigit() or not 1 <= int(words[1]) <= count:
-            raise OptionError(f"{dotted}: the recipe has stages 1 to {count}")
-        assert isinstance(stages, list)
+        if not isinstance(stages, list):
+            raise OptionError(f"{dotted}: the recipe has no list of stages")
+        if not words[1].isdigit() or not 1 <= int(words[1]) <= len(stages):
+            raise OptionError(f"{dotted}: the recipe has stages 1 to {len(stages)}")
         stages[int(words[1]) - 1] = {**_mapping(stages[int(words[1]) - 1], dotted), words[2]: value}
     elif len(words) == 2 and words[0] in _SECTIONS:
         content[words[0]] = {**_mapping(content.get(words[0]), dotted), words[1]: value}
