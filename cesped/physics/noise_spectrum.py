@@ -74,6 +74,40 @@ class NoiseSpectrum:
         frequencies = np.linspace(0.0, 1.0, _TABLE_STEPS) ** 2  # denser where it is steep
         return cls(frequencies, floor + (1 - floor) / (1 + (frequencies * corner_angst) ** 2))
 
+    @classmethod
+    def of_images(
+        cls, images: Tensor, pixel_size_angst: float, passed: Tensor | None = None
+    ) -> Self:
+        """Return the mean power of images on rings one Fourier pixel wide, up to the corners.
+
+        Parameters
+        ----------
+        images : `(B, n, n)` noise; their means count for nothing
+        pixel_size_angst : [angstrom per pixel]
+        passed : `(B or 1, n, n // 2 + 1)` or a scalar: what the noise was multiplied by before, and
+            is freed of here; rings that nothing passed are left out
+
+        Raises
+        ------
+        OptionError
+            If the images hold nothing.
+        """
+        n = images.shape[-1]
+        ky, kx = np.fft.fftfreq(n, 1.0 / n)[:, None], np.arange(n // 2 + 1)[None, :]
+        ring = np.rint(np.hypot(ky, kx)).astype(np.int64)
+        columns = _columns(n)
+        transform = torch.fft.rfft2(images.to(torch.float64))
+        power = transform.abs().square().mean(0).cpu().numpy() * columns
+        share = torch.ones((1, 1, 1)) if passed is None else passed
+        share = share.to(torch.float64).square().reshape(-1, *share.shape[-2:]).mean(0).cpu()
+        weights = np.broadcast_to(share.numpy(), ring.shape) * columns
+        power[0, 0] = weights[0, 0] = 0.0  # the mean is no noise
+        sums = np.bincount(ring.ravel(), power.ravel())
+        counts = np.bincount(ring.ravel(), weights.ravel())
+        known = counts > 1e-6 * counts.max()
+        frequencies = np.flatnonzero(known) / (n * pixel_size_angst)
+        return cls(frequencies, sums[known] / counts[known])
+
     def at(self, frequencies_per_angst: ArrayLike) -> NDArray[np.float64]:
         """Return the power at any frequencies [1 / angstrom]."""
         wanted = np.asarray(frequencies_per_angst, dtype=np.float64)
@@ -100,17 +134,22 @@ class NoiseSpectrum:
         ky = np.fft.fftfreq(n)[:, None] / pixel_size_angst
         kx = np.fft.rfftfreq(n)[None, :] / pixel_size_angst
         power = self.at(np.hypot(ky, kx))
-        columns = np.full(n // 2 + 1, 2.0)  # those that stand for their opposites too
-        columns[0] = 1.0
-        if n % 2 == 0:
-            columns[-1] = 1.0
-        mean = float((power * columns).sum() / n**2)
+        mean = float((power * _columns(n)).sum() / n**2)
         if not mean > 0:
             raise OptionError(
                 f"the noise spectrum has no power at the frequencies of images of {n} px at "
                 f"{pixel_size_angst:g} A/px"
             )
         return torch.from_numpy(np.sqrt(power / mean).astype(np.float32))
+
+
+def _columns(n: int) -> NDArray[np.float64]:
+    """Return how many columns of the whole plane each of the half plane stands for."""
+    columns = np.full(n // 2 + 1, 2.0)
+    columns[0] = 1.0
+    if n % 2 == 0:
+        columns[-1] = 1.0
+    return columns
 
 
 def colour_noise(white: Tensor, amplitudes: Tensor) -> Tensor:

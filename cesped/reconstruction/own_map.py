@@ -16,6 +16,7 @@ from ..errors import MetadataError
 from ..physics.ctf import ctf_half_plane
 from ..physics.fourier import half_space_to_volume, volume_to_half_space
 from ..physics.fsc import FscCurve, fsc_curve, resolution_angst
+from ..physics.noise_spectrum import NoiseSpectrum
 from ..physics.projection import Projector
 from ..progress import SILENT, Progress
 from ..vocabulary import CtfCorrection
@@ -37,12 +38,14 @@ class OwnMap:
     pixel_size_angst : of map and images
     snr : variance of a projection with its CTF over that of the noise, over the full frame
     resolution_angst : at which the two parts correlate 0.143
+    noise : spectrum of what the images hold beside their projections
     """
 
     volume: Volume
     pixel_size_angst: float
     snr: float
     resolution_angst: float
+    noise: NoiseSpectrum
 
 
 def own_map(
@@ -94,12 +97,13 @@ def own_map(
     if not weights[1:].any():
         raise _no_map(table)
     # the second part has no share in the first one's map: its noise is not taken for signal
-    scale, snr = _strength(_filtered(maps.half0, weights), tables[1], pixel_size_angst)
+    scale, snr, noise = _strength(_filtered(maps.half0, weights), tables[1], pixel_size_angst)
     return OwnMap(
         scale * _filtered(maps.full, weights),
         pixel_size_angst,
         snr,
         resolution_angst(curve, _NOISE_FSC),
+        noise,
     )
 
 
@@ -125,10 +129,12 @@ def _filtered(volume: Volume, weights: NDArray[np.float64]) -> Volume:
     return np.asarray(half_space_to_volume(half_space * factors[shell]), dtype=np.float32)
 
 
-def _strength(volume: Volume, table: ParticleTable, pixel_size_angst: float) -> tuple[float, float]:
-    """Return what scales projections of a map to the images, and signal over noise variance.
+def _strength(
+    volume: Volume, table: ParticleTable, pixel_size_angst: float
+) -> tuple[float, float, NoiseSpectrum]:
+    """Return what scales projections of a map to the images, signal over noise variance, and noise.
 
-    Both of images as the microscope makes them, whatever was done to their CTF since.
+    All of images as the microscope makes them, whatever was done to their CTF since.
     """
     rows = np.linspace(0, len(table) - 1, min(len(table), _MEASURED)).astype(np.int64)
     poses, ctf = table.require_poses().select(rows), table.require_ctf().select(rows)
@@ -144,8 +150,10 @@ def _strength(volume: Volume, table: ParticleTable, pixel_size_angst: float) -> 
     scale = float((shown * images).mean()) / power if power > 0 else 0.0
     if not scale > 0:
         raise _no_map(table)
-    noise = float(((images - scale * shown) ** 2).mean()) / float((done**2).mean())
-    return scale, scale**2 * float((raw**2).mean()) / max(noise, np.finfo(float).tiny)
+    rest = images - scale * shown
+    noise = float((rest**2).mean()) / float((done**2).mean())
+    snr = scale**2 * float((raw**2).mean()) / max(noise, np.finfo(float).tiny)
+    return scale, snr, NoiseSpectrum.of_images(rest, pixel_size_angst, done)
 
 
 def _no_map(table: ParticleTable) -> MetadataError:

@@ -70,3 +70,33 @@ def test_no_power_where_the_images_are():
         spectrum.amplitudes(16, 4.0)
     with pytest.raises(OptionError, match="corner"):
         NoiseSpectrum.falling(-1.0)
+
+
+@pytest.mark.parametrize("n", [48, 47])
+def test_the_spectrum_of_images_is_that_they_were_coloured_with(n):
+    spectrum = NoiseSpectrum.falling(corner_angst=30.0, floor=0.1)
+    white = white_noise((400, n, n), 3.0, np.random.default_rng(0))
+    images = colour_noise(white, spectrum.amplitudes(n, 2.0)) + 5.0
+    found = NoiseSpectrum.of_images(images, 2.0)
+    k = np.arange(2, n // 2) / (n * 2.0)
+    ratio = found.at(k) / spectrum.at(k)
+    np.testing.assert_allclose(ratio / ratio.mean(), 1.0, atol=0.06)
+    again = found.amplitudes(n, 2.0)  # at frequency 0 there is nothing to measure
+    assert float((again - spectrum.amplitudes(n, 2.0)).abs()[1:].max()) < 0.15
+
+
+def test_what_noise_was_multiplied_by_is_taken_off():
+    white = white_noise((300, 32, 32), 1.0, np.random.default_rng(1))
+    radius = torch.arange(17)[None, :].expand(32, -1)
+    passed = torch.where(radius < 8, 0.5, 2.0) * (radius != 12)
+    multiplied = torch.fft.irfft2(torch.fft.rfft2(white) * passed, s=(32, 32))
+    found = NoiseSpectrum.of_images(multiplied, 1.0, passed[None])
+    power = found.at(np.arange(2, 15) / 32.0)
+    np.testing.assert_allclose(power / power.mean(), 1.0, atol=0.1)
+    uneven = NoiseSpectrum.of_images(multiplied, 1.0).at([3 / 32, 15 / 32])
+    assert uneven[1] > 2 * uneven[0]  # the test can fail
+
+
+def test_images_of_nothing_have_no_spectrum():
+    with pytest.raises(OptionError, match="not all 0"):
+        NoiseSpectrum.of_images(torch.ones(3, 16, 16), 1.0)

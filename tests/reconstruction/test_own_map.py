@@ -15,6 +15,7 @@ from cesped.errors import MetadataError
 from cesped.physics.ctf import ctf_half_plane
 from cesped.physics.fourier import half_plane_to_images, images_to_half_plane
 from cesped.physics.fsc import FscCurve
+from cesped.physics.noise_spectrum import NoiseSpectrum, colour_noise
 from cesped.physics.projection import Projector
 from cesped.reconstruction.native import NativeReconstructor
 from cesped.reconstruction.own_map import own_map, wiener_weights
@@ -75,6 +76,30 @@ def test_the_strength_is_that_of_the_raw_image_whatever_was_done_to_it(
         file.set_image_stack()
     corrected = replace(table, stacks=(stack,), ctf_correction_done=correction)
     assert made(corrected).snr == pytest.approx(made(table).snr, rel=0.1)
+
+
+@pytest.mark.parametrize("correction", [CtfCorrection.NONE, CtfCorrection.CTF_MULTIPLY])
+def test_the_noise_is_that_of_the_raw_images(particles, tmp_path, correction):
+    """White as simulated, then coloured; multiplied by the CTF it still is told from it."""
+    _, table = particles
+    assert flatness(made(table).noise) < 2
+    raw = torch.from_numpy(ImageSource(table).read(np.arange(len(table))))
+    colour = NoiseSpectrum.falling(corner_angst=30.0, floor=0.05).amplitudes(N, 3.0)
+    white = torch.from_numpy(np.random.default_rng(1).normal(size=raw.shape).astype(np.float32))
+    images = raw + 2 * raw.std() * colour_noise(white, colour)
+    if correction is CtfCorrection.CTF_MULTIPLY:
+        transfer = ctf_half_plane(table.ctf, N, table.sampling_rate)
+        images = half_plane_to_images(images_to_half_plane(images) * transfer).float()
+    stack = tmp_path / "coloured.mrcs"
+    with mrcfile.new(stack, data=images.numpy()) as file:
+        file.set_image_stack()
+    coloured = replace(table, stacks=(stack,), ctf_correction_done=correction)
+    assert flatness(made(coloured).noise) > 4
+
+
+def flatness(noise):
+    low, high = noise.at([2 / (N * 3.0), (N // 2 - 1) / (N * 3.0)])
+    return low / high
 
 
 def test_images_of_nothing_show_no_map(particles, tmp_path):
