@@ -10,9 +10,10 @@ import torch
 
 from ..data.warp import move_images
 from ..errors import OptionError
+from ..geometry.consensus import best_of_answers
 from ..geometry.inplane import InPlaneMove
-from ..geometry.rotations import FloatArray, geodesic_distance_deg, nearest_rotations
-from ..geometry.symmetry import PointGroup, nearest_mates, point_group, symmetric_distance_deg
+from ..geometry.rotations import FloatArray
+from ..geometry.symmetry import PointGroup, point_group
 from ..models.prediction import PosePrediction
 from ..models.registry import PoseModel
 
@@ -83,30 +84,11 @@ def _combine(
     rotations: FloatArray, confidence: FloatArray, origins: FloatArray | None, group: PointGroup
 ) -> PosePrediction:
     """Return one pose an image of `(B, T, 3, 3)` answers, their confidences and origins."""
-    count, turns = confidence.shape
-    distances = np.empty((count, turns, turns))
-    for one in range(turns):
-        for other in range(turns):
-            distances[:, one, other] = symmetric_distance_deg(
-                rotations[:, one], rotations[:, other], group
-            )
-    weights = np.maximum(confidence, 1e-12)
-    cost = np.einsum("bij,bj->bi", distances, weights) - 1e-9 * weights  # ties: the surer one
-    best = cost.argmin(axis=1)
-    rows = np.arange(count)
-    centre = rotations[rows, best]
-    near = weights * (distances[rows, best] < _RADIUS_DEG)
+    mean, near = best_of_answers(rotations, confidence, group, _RADIUS_DEG)
     share = near / near.sum(axis=1, keepdims=True)
-    towards = np.stack(
-        [nearest_mates(rotations[:, turn], centre, group) for turn in range(turns)], axis=1
-    )
-    mean = nearest_rotations(np.einsum("bt,btij->bij", share, towards))
-    # the average of a set on two sides of a symmetry axis may be none of them: keep the answer
-    lost = geodesic_distance_deg(mean, centre) > _RADIUS_DEG
-    mean[lost] = centre[lost]
     shifts = None if origins is None else np.einsum("bt,bti->bi", share, origins)
     return PosePrediction(
         torch.from_numpy(mean).float(),
-        torch.from_numpy(np.clip(near.sum(axis=1) / turns, 0.0, 1.0)).float(),
+        torch.from_numpy(np.clip(near.sum(axis=1) / near.shape[1], 0.0, 1.0)).float(),
         None if shifts is None else torch.from_numpy(shifts).float(),
     )
