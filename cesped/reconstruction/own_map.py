@@ -97,7 +97,9 @@ def own_map(
     if not weights[1:].any():
         raise _no_map(table)
     # the second part has no share in the first one's map: its noise is not taken for signal
-    scale, snr, noise = _strength(_filtered(maps.half0, weights), tables[1], pixel_size_angst)
+    scale, snr, noise = strength_in_images(
+        _filtered(maps.half0, weights), tables[1], pixel_size_angst
+    )
     return OwnMap(
         scale * _filtered(maps.full, weights),
         pixel_size_angst,
@@ -129,12 +131,28 @@ def _filtered(volume: Volume, weights: NDArray[np.float64]) -> Volume:
     return np.asarray(half_space_to_volume(half_space * factors[shell]), dtype=np.float32)
 
 
-def _strength(
+def strength_in_images(
     volume: Volume, table: ParticleTable, pixel_size_angst: float
 ) -> tuple[float, float, NoiseSpectrum]:
-    """Return what scales projections of a map to the images, signal over noise variance, and noise.
+    """Return how strong projections of a map are in images, beside what noise.
 
     All of images as the microscope makes them, whatever was done to their CTF since.
+
+    Parameters
+    ----------
+    volume : `(N, N, N)` [z, y, x], with no share in the noise of these images
+    table : particles with poses and CTF; some hundreds of them are looked at
+    pixel_size_angst : of map and images
+
+    Returns
+    -------
+    What scales projections to the images; the variance of a projection with its CTF over that of
+    the noise; and the noise's spectrum.
+
+    Raises
+    ------
+    MetadataError
+        If the images do not show the map.
     """
     rows = np.linspace(0, len(table) - 1, min(len(table), _MEASURED)).astype(np.int64)
     poses, ctf = table.require_poses().select(rows), table.require_ctf().select(rows)
