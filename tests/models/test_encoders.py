@@ -165,3 +165,14 @@ def test_channels_follow_the_given_gaussians():
     assert channels(torch.zeros(1, 1, 8, 8)).shape == (1, 4, 8, 8)
     with pytest.raises(OptionError, match="must be above 0"):
         SmoothedChannels([1.0, 0.0])
+
+
+def test_channels_of_two_images_are_those_of_each():
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 2, 20, 20))).float()
+    both = SmoothedChannels([1.0, 3.0], images=2)
+    assert both.n_channels == 6
+    found, single = both(images), SmoothedChannels([1.0, 3.0])
+    for number in (0, 1):
+        torch.testing.assert_close(found[:, number::2], single(images[:, number : number + 1]))
+    with pytest.raises(OptionError, match="at least one"):
+        SmoothedChannels(images=0)

@@ -19,6 +19,7 @@ from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 from cesped.models.image2sphere.grid_logits import GridLogits
 from cesped.models.image2sphere.harmonics import so3_slices, wigner_matrices
 from cesped.models.image2sphere.presets import PRESETS
+from cesped.models.image2sphere.projector import SphereProjector
 from cesped.models.registry import build_model
 from cesped.physics.resampling import resize_band_limited
 
@@ -136,6 +137,32 @@ def test_training_samples_half_of_the_projectors_points():
     assert not torch.equal(first, second)
     model.eval()
     assert torch.equal(model.logits(images), model.logits(images))
+
+
+def test_sampled_points_stand_for_all_of_them():
+    """The mean over many draws of half of the points is what all of them give."""
+    torch.manual_seed(0)
+    project = SphereProjector(2, 2, sampled_share=0.5)
+    features = torch.randn(1, 3, 7, 7)
+    whole = project.eval()(features)
+    project.train()
+    drawn = torch.stack([project(features) for _ in range(800)])
+    assert float((drawn[0] - whole).abs().max()) > 0.02
+    torch.testing.assert_close(drawn.mean(dim=0), whole, atol=0.03, rtol=0)
+
+
+def test_a_particle_may_come_in_two_images():
+    """Both are looked at, both are resized, smoothed and turned."""
+    model = tiny(image_channels=2, sigmas_px=[1.0], test_time_turns=2, input_px=32).eval()
+    assert model.channels.n_channels == 4
+    images = torch.cat([blobs(3), blobs(3, seed=1)], dim=1)
+    found = model.predict(images).rotations
+    for changed in (images[:, [1, 0]], images * torch.tensor([1.0, 0.0])[:, None, None]):
+        assert float((model.predict(changed).rotations - found).abs().max()) > 1e-3
+    assert model.loss(images, found, torch.ones(3)).isfinite()
+    twin = build_model(**model.config).eval()
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin.predict(images).rotations, found)
 
 
 @pytest.mark.parametrize("width_deg", [0.0, 10.0])
@@ -345,6 +372,7 @@ def test_a_step_on_a_gpu_gives_the_same_numbers(options):
         {"max_shift_share": 0.9},
         {"sampled_share": 0.0},
         {"input_px": 0},
+        {"image_channels": 0},
         {"decoding": "best"},
     ],
 )

@@ -1,4 +1,4 @@
-"""Input channels: the image, and the image smoothed with Gaussians (two of them in the paper)."""
+"""Input channels: each image, and the image smoothed with Gaussians (two of them in the paper)."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,11 +17,12 @@ _REACH = 4.0
 
 
 class SmoothedChannels(nn.Module):
-    """From `(B, 1, n, n)` images to `(B, channels, n, n)`: the image and smoothed copies of it.
+    """From `(B, C, n, n)` images to `(B, channels, n, n)`: the images and smoothed copies of them.
 
     Parameters
     ----------
     sigmas_px : standard deviation of each Gaussian [px]
+    images : number C of images of a particle
 
     Raises
     ------
@@ -29,11 +30,14 @@ class SmoothedChannels(nn.Module):
         If one is not above 0.
     """
 
-    def __init__(self, sigmas_px: Sequence[float] = SIGMAS_PX) -> None:
+    def __init__(self, sigmas_px: Sequence[float] = SIGMAS_PX, images: int = 1) -> None:
         super().__init__()
+        if images < 1:
+            raise OptionError(f"a particle has {images} images; it needs at least one")
         if any(not sigma_px > 0 for sigma_px in sigmas_px):
             raise OptionError(f"sigmas_px {list(sigmas_px)!r}: each must be above 0")
-        self.n_channels = 1 + len(sigmas_px)
+        self.n_channels = images * (1 + len(sigmas_px))
+        self._n_kernels = len(sigmas_px)
         for number, sigma_px in enumerate(sigmas_px):
             reach = int(_REACH * sigma_px)
             steps = torch.arange(-reach, reach + 1, dtype=torch.float64)
@@ -42,12 +46,15 @@ class SmoothedChannels(nn.Module):
             self.register_buffer(f"kernel_{number}", kernel, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the channels, in the order of the Gaussians after the image itself."""
+        """Return the channels: the images first, then those of each Gaussian in turn."""
+        count, size = images.shape[0], images.shape[-1]
+        single = images.reshape(-1, 1, size, size)
         channels = [images]
-        for number in range(self.n_channels - 1):
+        for number in range(self._n_kernels):
             kernel = cast(torch.Tensor, getattr(self, f"kernel_{number}")).to(images.dtype)
             reach = len(kernel) // 2
-            padded = functional.pad(images, (reach, reach, reach, reach), mode="replicate")
+            padded = functional.pad(single, (reach, reach, reach, reach), mode="replicate")
             rows = functional.conv2d(padded, kernel.view(1, 1, -1, 1))
-            channels.append(functional.conv2d(rows, kernel.view(1, 1, 1, -1)))
+            smooth = functional.conv2d(rows, kernel.view(1, 1, 1, -1))
+            channels.append(smooth.reshape(count, -1, size, size))
         return torch.cat(channels, dim=1)

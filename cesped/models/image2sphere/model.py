@@ -46,6 +46,8 @@ class Image2Sphere(PoseModel):
     widths, blocks : of the compact encoder
     weights : of a residual network: `imagenet`, a path, or None for random ones
     input_px : images of another size are resampled to it first; None takes them as they come
+    image_channels : images `(B, C, n, n)` of each particle: 2 where its raw image comes beside the
+        one whose CTF was corrected; the first is the one that shifts are looked for in
     sigmas_px : of the Gaussians that make further input channels [px]
     l_max : highest degree of the harmonics
     sphere_features, so3_features : signals on the sphere and on SO(3)
@@ -81,6 +83,7 @@ class Image2Sphere(PoseModel):
         blocks: Sequence[int] = (1, 1, 1),
         weights: str | None = None,
         input_px: int | None = None,
+        image_channels: int = 1,
         sigmas_px: Sequence[float] = SIGMAS_PX,
         l_max: int = 6,
         sphere_features: int = 128,
@@ -115,7 +118,7 @@ class Image2Sphere(PoseModel):
         self.test_time_turns = test_time_turns
         self.shift_weight = shift_weight
         self.learns_shifts = shift_head
-        self.channels = SmoothedChannels(sigmas_px)
+        self.channels = SmoothedChannels(sigmas_px, image_channels)
         self.encoder = build_encoder(encoder, self.channels.n_channels, widths, blocks, weights)
         self.reduce = nn.Conv2d(self.encoder.features, sphere_features, 1)
         self.project = SphereProjector(
@@ -139,11 +142,11 @@ class Image2Sphere(PoseModel):
         self.options["pixel_size_angst"] = None if value is None else float(value)
 
     def harmonics(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the coefficients `(coefficients, B)` of the logits of `(B, 1, n, n)` images."""
+        """Return the coefficients `(coefficients, B)` of the logits of `(B, C, n, n)` images."""
         return self._of_signals(self._signals(self._resized(images)))
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits `(B, N)` of all nodes of the grid for `(B, 1, n, n)` images."""
+        """Return the logits `(B, N)` of all nodes of the grid for `(B, C, n, n)` images."""
         logits: torch.Tensor = self.logits_at_nodes(self.harmonics(images))
         return logits.flatten(1)
 
@@ -176,7 +179,7 @@ class Image2Sphere(PoseModel):
 
         Parameters
         ----------
-        images : `(B, 1, n, n)`
+        images : `(B, C, n, n)`
         distribution : whether the prediction is to hold the distributions as well
         """
         field_angst = self._field_angst(images)
@@ -193,7 +196,7 @@ class Image2Sphere(PoseModel):
 
     @torch.no_grad()
     def distribution(self, images: torch.Tensor) -> PoseDistribution:
-        """Return the distributions over rotations of `(B, 1, n, n)` images."""
+        """Return the distributions over rotations of `(B, C, n, n)` images."""
         images = self._resized(images)
         return self._distribution(images, self._signals(images))
 
@@ -209,7 +212,7 @@ class Image2Sphere(PoseModel):
 
         Parameters
         ----------
-        batches : images `(B, 1, n, n)` that the model was not trained on, and their true poses
+        batches : images `(B, C, n, n)` that the model was not trained on, and their true poses
             `(B, 3, 3)`
         max_images : those after it are left out
         """

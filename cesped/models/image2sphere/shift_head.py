@@ -58,7 +58,7 @@ class ShiftHead(nn.Module):
         Parameters
         ----------
         signals : `(coefficients, B x features)`
-        images : `(B, 1, n, n)`
+        images : `(B, C, n, n)`; the first is looked at
         """
         batch = len(images)
         signals = signals.float().view(len(signals), batch, -1)

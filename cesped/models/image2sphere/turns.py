@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def turned_images(images: torch.Tensor, angle_rad: float) -> torch.Tensor:
-    """Return `(B, 1, n, n)` images turned by Rz(angle) about pixel `n // 2`.
+    """Return `(B, C, n, n)` images turned by Rz(angle) about pixel `n // 2`.
 
     The content at x goes to Rz(angle) x, vectors (x, y), so poses go from R to R Rz(-angle).
     Quarter turns move pixels; other turns interpolate, bicubically. What comes from outside the
