@@ -15,6 +15,7 @@ from ..physics.resampling import crop_centre
 from ..progress import SILENT, Progress
 from ..training.checkpoint import CheckpointCard
 from ..training.prepared import PreparedParticles, preprocessing_from_dict
+from ..training.raw_channel import has_raw_channel, particles_of
 from ..vocabulary import Normalization
 
 #: Pixel sizes that differ by less, relatively, are one: what rounding in files explains.
@@ -50,7 +51,7 @@ class SamplingPlan:
     is_training_s: bool
 
     def finish(self, images: torch.Tensor) -> torch.Tensor:
-        """Return `(B, 1, m, m)` prepared images as the model takes them, `(B, 1, n, n)`."""
+        """Return `(B, C, m, m)` prepared images as the model takes them, `(B, C, n, n)`."""
         if self.is_training_s:
             return images
         size, n = images.shape[-1], self.image_size
@@ -158,6 +159,7 @@ class SampledParticles:
         sizes = table.pixel_size_angst
         self.plans: list[SamplingPlan] = []
         self._members: list[PreparedParticles] = []
+        raw_channel = has_raw_channel(card.preprocessing)
         self._group = np.zeros(len(table), np.int64)
         self._place = np.zeros(len(table), np.int64)
         left = np.ones(len(table), bool)
@@ -168,9 +170,7 @@ class SampledParticles:
             self._place[group] = np.arange(group.sum())
             plan = plan_sampling(card, table.image_size, nominal)
             chosen = table if group.all() else table.select(group)
-            self._members.append(
-                PreparedParticles(chosen, plan.options, max_memory_gib=0, cache_dir=cache_dir)
-            )
+            self._members.append(particles_of(chosen, plan.options, raw_channel, 0, cache_dir))
             self.plans.append(plan)
             left &= ~group
 
@@ -183,7 +183,7 @@ class SampledParticles:
             member.load(progress)
 
     def read(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the images `(B, 1, n, n)` of rows of the table.
+        """Return the images `(B, 1 or 2, n, n)` of rows of the table.
 
         Raises
         ------
@@ -193,10 +193,12 @@ class SampledParticles:
         if len(self.plans) == 1:
             return self.plans[0].finish(self._members[0].read(rows))
         size = self.plans[0].image_size
-        images = torch.empty(len(rows), 1, size, size)
+        images = torch.empty(0)
         for number, (plan, member) in enumerate(zip(self.plans, self._members, strict=True)):
             chosen = np.flatnonzero(self._group[rows] == number)
             if chosen.size:
                 found = plan.finish(member.read(self._place[rows[chosen]]))
+                if not images.numel():
+                    images = torch.empty(len(rows), found.shape[1], size, size)
                 images[torch.from_numpy(chosen)] = found
         return images
