@@ -83,7 +83,7 @@ def make(
         return
     made = make_shards(plan, out, (number, parts), make_progress())
     for name, reason in made.failed:
-        print(f"  no images of {name}: {reason}")
+        print(f"  no images of {name}: {reason}".encode("utf-8", "backslashreplace").decode())
     print(
         f"Part {number + 1} of {parts}: {made.n_shards:,} shards of {made.n_structures:,} "
         f"structures in {out}"

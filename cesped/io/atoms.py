@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Ends of file names that `read_structure` takes, `.gz` after them or not.
 STRUCTURE_SUFFIXES = (".cif", ".mmcif", ".pdb", ".ent")
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,31 @@ def is_structure_file(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).lower().removesuffix(".gz").endswith(STRUCTURE_SUFFIXES)
 
 
+def structure_files(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the structure files below a folder, sorted, relative to it; links to folders are left.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such folder, or one below it may not be looked into.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise MissingFileError(f"{root} is no folder; name the folder of mmCIF or PDB files")
+    found = []
+    for place, _, names in os.walk(root, onerror=_raise_closed):
+        paths = (Path(place, name) for name in names if is_structure_file(name))
+        found += [path.relative_to(root).as_posix() for path in paths if path.is_file()]
+    return sorted(found)
+
+
+def _raise_closed(error: OSError) -> None:
+    # what is in it would be missing from every account of the folder
+    raise MissingFileError(
+        f"folder {error.filename} cannot be looked into: {error.strerror}; open it, or move it away"
+    ) from error
+
+
 def read_structure(path: str | os.PathLike[str]) -> gemmi.Structure:
     """Return what gemmi reads of an mmCIF or PDB file, with entities and chains set up.
 
@@ -61,8 +89,13 @@ def read_structure(path: str | os.PathLike[str]) -> gemmi.Structure:
     if not file.is_file():
         raise MissingFileError(f"{file} does not exist; correct the name")
     try:
-        structure = gemmi.read_structure(str(file))
-    except (ValueError, RuntimeError, OSError, IndexError) as error:
+        _check_packing(file)
+        structure = gemmi.read_structure(os.fsencode(file).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise StructureFileError(
+            f"{os.fsencode(file)!r} has a name or a text that is not UTF-8; rename or correct it"
+        ) from error
+    except (ValueError, RuntimeError, OSError, IndexError, EOFError, zlib.error) as error:
         reason = (str(error).splitlines() or ["no details"])[0]
         raise StructureFileError(
             f"{file} cannot be read as mmCIF or PDB: {reason}; fetch or unpack it again"
@@ -71,6 +104,15 @@ def read_structure(path: str | os.PathLike[str]) -> gemmi.Structure:
         raise StructureFileError(f"{file} holds no atoms; give an mmCIF or PDB file of a structure")
     structure.setup_entities()
     return structure
+
+
+def _check_packing(file: Path) -> None:
+    """Raise unless a packed PDB file is what was packed: gemmi reads up to where it is damaged."""
+    name = file.name.lower()
+    if name.endswith(".gz") and not name.endswith((".cif.gz", ".mmcif.gz")):
+        with gzip.open(file, "rb") as stream:
+            while stream.read(_PIECE):
+                pass
 
 
 def assembled(structure: gemmi.Structure, assembly: str, source: str) -> gemmi.Model:

@@ -1,13 +1,14 @@
 """Atoms out of mmCIF, PDB and npz files: packed, hybrid-36, assemblies, and files that are none."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
 from real_data import REAL_DATA, needs_real_data
 
 from cesped.errors import MissingFileError, OptionError, StructureFileError
-from cesped.io.atoms import is_structure_file, read_atoms, read_structure
+from cesped.io.atoms import is_structure_file, read_atoms, read_structure, structure_files
 
 PDB = (
     "ATOM      1  N   ALA A   1      11.000  12.000  13.000  1.00 10.00           N\n"
@@ -130,3 +131,44 @@ def test_real_structures(name, count):
     assert len(atoms) == count
     spread = np.linalg.norm(atoms.positions_angst - atoms.positions_angst.mean(axis=0), axis=1)
     assert 20 < spread.max() < 300  # one molecule, in angstrom
+
+
+def test_a_packed_file_that_was_damaged(tmp_path):
+    """gemmi reads a damaged packed PDB file up to the damage, and says nothing."""
+    whole = gzip.compress(PDB.encode())
+    path = tmp_path / "a.pdb.gz"
+    path.write_bytes(whole[:-6] + bytes([whole[-6] ^ 1]) + whole[-5:])
+    with pytest.raises(StructureFileError, match="cannot be read"):
+        read_structure(path)
+    path.write_bytes(whole[:-8])
+    with pytest.raises(StructureFileError, match="cannot be read"):
+        read_structure(path)
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"bad\xff.pdb")
+    path.write_text(PDB)
+    with pytest.raises(StructureFileError, match="not UTF-8"):
+        read_structure(path)
+
+
+def test_structure_files_of_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "sub" / "dir.pdb").mkdir(parents=True)
+    for name in ("b.cif", "a.pdb", "sub/c.ent.gz", "notes.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "gone.pdb").symlink_to(tmp_path / "nowhere.pdb")
+    (tmp_path / "round").symlink_to(tmp_path)
+    assert structure_files(tmp_path) == ["a.pdb", "b.cif", "sub/c.ent.gz"]
+    with pytest.raises(MissingFileError, match="is no folder"):
+        structure_files(tmp_path / "a.pdb")
+
+    real = os.scandir
+
+    def closed(path):
+        if os.fspath(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)  # whoever runs the tests may be root
+    with pytest.raises(MissingFileError, match="sub cannot be looked into"):
+        structure_files(tmp_path)

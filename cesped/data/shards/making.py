@@ -65,6 +65,8 @@ def structure_block(plan: ShardPlan, name: str) -> Block:
         )
     except (StructureFileError, OptionError) as error:
         return Block(name, {"error": str(error)}, {})
+    if not volume.any():
+        return Block(name, {"error": f"the atoms of {path} make no density: no occupancy"}, {})
     half = draw_halves(simulation, pixel_size_angst)[0]
     clean = NativeImages(BatchProjector(volume, pixel_size_angst), half)
     count = len(half.poses)

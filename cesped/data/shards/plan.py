@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cesped.data.simulation_plan import SimulationPlan
 from cesped.errors import MissingFileError, OptionError
-from cesped.io.atoms import is_structure_file
+from cesped.io.atoms import structure_files
 from cesped.vocabulary import PixelType, Scattering
 
 #: Raise it when the same plan makes other images.
@@ -83,7 +83,7 @@ class ShardPlan:
 
     def simulation_of(self, name: str) -> SimulationPlan:
         """Return the plan of one structure, whose seed is its own wherever it stands."""
-        own = (self.simulation.seed << 32) + zlib.crc32(name.encode())
+        own = (self.simulation.seed << 32) + zlib.crc32(os.fsencode(name))
         return dataclasses.replace(self.simulation, seed=own)
 
     def label_of(self, index: int) -> str:
@@ -113,14 +113,11 @@ def structures_in(folder: str | os.PathLike[str]) -> tuple[str, ...]:
     MissingFileError
         If there are none.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise MissingFileError(f"{root} is no folder; name the folder of mmCIF or PDB files")
-    names = sorted(
-        path.relative_to(root).as_posix() for path in root.rglob("*") if is_structure_file(path)
-    )
+    names = structure_files(folder)
     if not names:
-        raise MissingFileError(f"{root} holds no mmCIF or PDB files; curate some structures first")
+        raise MissingFileError(
+            f"{folder} holds no mmCIF or PDB files; curate some structures first"
+        )
     return tuple(names)
 
 

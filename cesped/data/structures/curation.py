@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,7 +269,7 @@ def _thin_out(work: _Work, path: Path) -> None:
     """Remove chains that clash, and those that are too many, from the assembly."""
     cleaning.remove_empty(work.model)
     work.record.clashing_chains = work.remove_chains(chains.clashing_chains(work.model))
-    generator = np.random.default_rng([work.options.seed, zlib.crc32(path.name.encode())])
+    generator = np.random.default_rng([work.options.seed, zlib.crc32(os.fsencode(path.name))])
     surplus = chains.surplus_chains(work.model, generator, work.options.most_chains)
     work.record.surplus_chains = work.remove_chains(surplus)
 

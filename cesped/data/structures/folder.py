@@ -27,7 +27,7 @@ from cesped.data.structures.curation import (
     curate_structure,
 )
 from cesped.errors import MissingFileError, OptionError
-from cesped.io.atoms import is_structure_file
+from cesped.io.atoms import structure_files
 from cesped.io.files import write_bytes_atomic, write_text_atomic
 from cesped.io.locks import exclusive_lock
 from cesped.progress import SILENT, Advance, Progress
@@ -104,7 +104,8 @@ def curate_folder(
                 journal.add(name, row)
                 done[name] = row
         rows = [done[name]["record"] for name in files]
-        write_text_atomic(target / TABLE_NAME, _table(rows))
+        # a name of other bytes than UTF-8 must not cost the table of all others
+        write_bytes_atomic(target / TABLE_NAME, _table(rows).encode("utf-8", "backslashreplace"))
     reasons = Counter(_kind_of_reason(row) for row in rows if row["outcome"] != Curated.KEPT)
     counts = Counter(Curated.parse(row["outcome"]) for row in rows)
     return CurationSummary(
@@ -147,16 +148,11 @@ def output_name(name: str) -> str:
 
 
 def _files_of(root: Path, target: Path) -> list[str]:
-    if not root.is_dir():
-        raise MissingFileError(f"{root} is no folder; name the folder of mmCIF or PDB files")
+    found = structure_files(root)
     if target.resolve() == root.resolve():
         raise OptionError(f"{root} would get its own curated files; write to another folder")
     inside = target.resolve()
-    names = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if is_structure_file(path) and path.is_file() and inside not in path.resolve().parents
-    )
+    names = [name for name in found if inside not in (root / name).resolve().parents]
     if not names:
         raise MissingFileError(f"{root} holds no mmCIF or PDB files (.cif, .pdb, .ent, or .gz)")
     written: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """Shards of structures: the images of the plan, whatever the parts, gone on with after any end."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -127,6 +128,21 @@ def test_a_structure_that_is_none_is_told_and_passed_over(folder, tmp_path):
     assert [block.name for block in iterate_shards([path])] == [
         "s0.pdb", "s1.pdb", "s3.pdb", "s4.pdb",
     ]  # fmt: skip
+
+
+def test_files_that_cannot_be_projected_end_nothing(folder, tmp_path, capsys):
+    text = (folder / "s0.pdb").read_text()
+    (folder / "empty.pdb").write_text(text.replace("  1.00 10.00", "  0.00 10.00"))
+    (folder / os.fsdecode(b"bad\xff.pdb")).write_text(text)
+    (folder / "gone.pdb").symlink_to(folder / "nowhere.pdb")
+    (folder / "folder.pdb").mkdir()
+    args = ["shards", "make", str(folder), "--out", str(tmp_path / "out")]
+    assert main([*args, "--images", "3", "--box", "32"]) == 0
+    told = capsys.readouterr().out
+    assert "empty.pdb: the atoms of" in told
+    assert "bad\\udcff.pdb" in told
+    (shard,) = shards_in(tmp_path / "out")
+    assert [bool(block.arrays) for block in read_shard(shard)] == [False, False] + [True] * 5
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import shutil
 
 import pytest
@@ -125,6 +126,16 @@ def test_folders_that_cannot_be(source, tmp_path):
     shutil.copy(source / "good.pdb", source / "good.ent")
     with pytest.raises(errors.OptionError, match="would both become"):
         curate_folder(source, tmp_path / "out", options)
+
+
+def test_a_name_that_is_not_utf8_costs_only_its_own_file(source, tmp_path):
+    shutil.copy(source / "good.pdb", source / os.fsdecode(b"bad\xff.pdb"))
+    out = tmp_path / "out"
+    curate_folder(source, out, CurationOptions())
+    rows = rows_of(out)
+    assert rows["bad\\udcff.pdb"]["outcome"] == "failed"
+    assert "not UTF-8" in rows["bad\\udcff.pdb"]["reason"]
+    assert rows["good.pdb"]["outcome"] == "kept"
 
 
 def test_the_output_may_lie_in_the_folder(source):
