@@ -213,7 +213,8 @@ def score(
     """Evaluate a submission's predictions, and compare with the score it came with.
 
     The submission is checked first. Figures agree if they differ by no more than another backend
-    explains: 0.001 degrees, 0.05 angstrom, 0.002 for pure numbers.
+    explains: 0.001 degrees or pixels, 0.05 angstrom, 0.002 for pure numbers. Intervals are found
+    again as they were, those of maps too, and their ends may differ by a tenth of their width more.
 
     \b
     Exit codes: 0 all submitted scores are confirmed, 3 one is not.
@@ -248,13 +249,21 @@ def _print_comparison(score: "EntryScore") -> bool:
     if comparison.reason is not None:
         print(f"  not compared: {comparison.reason}")
         return False
-    count = len(comparison.differences)
-    print(f"  {comparison.n_compared - count} of {comparison.n_compared} figures agree")
+    print(f"  {comparison.n_figures_agreeing} of {comparison.n_compared} figures agree")
+    more = {
+        "intervals": comparison.n_intervals,
+        "curves": comparison.n_curves,
+        "errors of particles": comparison.n_particles,
+    }
+    counted = ", ".join(f"{count:,} {what}" for what, count in more.items() if count)
+    if counted:
+        print(f"  also compared: {counted}")
     for found in comparison.differences:
         kind = "masked" if found.masked else "unmasked"
         kind += "" if found.poses == PoseOrigin.PREDICTION else f", of the poses {found.poses}"
+        part = f", {found.part}" if found.part else ""
         print(
-            f"  {found.metric}, half {found.half}, {kind}: submitted {found.submitted:.5g}, "
+            f"  {found.metric}, half {found.half}, {kind}{part}: submitted {found.submitted:.5g}, "
             f"found {found.found:.5g}"
         )
     return comparison.agrees

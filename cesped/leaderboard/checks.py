@@ -19,7 +19,7 @@ from ..evaluation.results import METRIC_VERSION, EvaluationResult
 from ..evaluation.stamps import sha256_of_file
 from ..geometry.symmetry import point_group
 from ..vocabulary import Severity, Track
-from .contradictions import complaints_about_result, errors_beside
+from .contradictions import complaints_about_result, errors_beside, unknown_version
 from .leaks import sign_in_ids, signs_in_half_maps, signs_in_poses, signs_in_provenance
 from .manifest import TO_FILL_IN, EntrySubmission, Manifest, read_manifest
 from .plain_text import plain, safe_link
@@ -325,6 +325,10 @@ class _Check:
             return None
         result = self._try(entry.name, lambda: read_metrics(inside(self.folder, name)))
         if result is None:
+            return None
+        unknown = unknown_version(result)
+        if unknown is not None:
+            self._note(Severity.FAULT, entry.name, f"{name} {unknown}")
             return None
         for complaint in complaints_about_result(result, manifest, entry):
             self._note(Severity.FAULT, entry.name, f"{name} {complaint}")

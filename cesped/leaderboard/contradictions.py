@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ..errors import MissingFileError
-from ..evaluation.results import EvaluationResult
+from ..evaluation.results import METRIC_VERSION, EvaluationResult
+from ..evaluation.stamps import package_version
 from ..vocabulary import Track
 from .manifest import EntrySubmission, Manifest
 from .particle_errors import ParticleErrors, errors_name, read_errors
@@ -35,6 +36,22 @@ def complaints_about_result(
     elif stamped != entry.checksums:
         found.append("is a score of other predictions: their checksums differ")
     return found
+
+
+def unknown_version(result: EvaluationResult) -> str | None:
+    """Return why the figures of a score mean nothing here; None if their version is known.
+
+    A version that this program does not know may mean anything, and whoever wrote the number may
+    have made it up: such a score heads no board.
+    """
+    version = int(result.stamps["metric_version"])
+    if version <= METRIC_VERSION:
+        return None
+    return (
+        f"has figures of metric version {version}, which cesped {package_version()} does not know "
+        f"(it knows versions up to {METRIC_VERSION}); use a newer cesped, or score the predictions "
+        "again with this one"
+    )
 
 
 def errors_beside(folder: Path, score_name: str, result: EvaluationResult) -> ParticleErrors | None:

@@ -4,6 +4,7 @@ They lie beside a score as `NAME.errors.csv`, with columns id, angular_error_deg
 truth_confidence. The file may come from anybody.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..evaluation.outputs import PARTICLES_NAME
 from ..evaluation.results import EvaluationResult
 from ..io.files import atomic_path
 from .plain_text import plain
-from .rescore import TOLERANCES
+from .rescore import TOLERANCES, Difference
 
 FloatArray = NDArray[np.float64]
 
@@ -27,6 +28,7 @@ FIGURE = "weighted_mean_angular_error_deg"
 _ID, _ERROR, _WEIGHT = "id", "angular_error_deg", "truth_confidence"
 _SUFFIX = ".errors.csv"
 _SAME_WEIGHT = 1e-4  # of the largest; the file has six digits
+_ROUNDING_DEG = 5e-5  # it has four decimals
 _ROW_BYTES, _MOST_PARTICLES = 1024, (500_000, 500_000)
 _SEED = 0  # the same results always make the same pages
 
@@ -138,6 +140,36 @@ def read_errors(path: Path, result: EvaluationResult) -> ParticleErrors:
     if complaint:
         raise SubmissionError(f"{path.name} {complaint}; leave it out, or copy it again")
     return errors
+
+
+def difference_from(submitted: ParticleErrors, particles: pd.DataFrame) -> Difference | None:
+    """Return the particle whose submitted error differs most from the one found here.
+
+    Parameters
+    ----------
+    submitted : the errors that came with a score
+    particles : table of an evaluation of the same predictions
+
+    Returns
+    -------
+    None if all agree within the tolerance of angles, and weights to the digits of the file.
+    """
+    order = submitted.ids.get_indexer(pd.Index(particles["id"].astype(str)))
+    if (order < 0).any():
+        return Difference("all", "errors.csv", False, math.nan, math.nan, part="its particles")
+    found_deg = particles[_ERROR].to_numpy(np.float64)
+    found_weights = particles[_WEIGHT].to_numpy(np.float64)
+    weights = submitted.weights[order]
+    if not np.allclose(weights, found_weights, rtol=_SAME_WEIGHT, atol=_SAME_WEIGHT):
+        worst = int(np.argmax(np.abs(weights - found_weights)))
+        values = float(weights[worst]), float(found_weights[worst])
+        return Difference("all", "errors.csv", False, *values, part="the confidence of a particle")
+    apart = np.abs(submitted.angular_deg[order] - found_deg)
+    worst = int(np.argmax(apart))
+    if apart[worst] <= TOLERANCES["deg"] + _ROUNDING_DEG:
+        return None
+    values = float(submitted.angular_deg[order][worst]), float(found_deg[worst])
+    return Difference("all", "errors.csv", False, *values, part="the error of a particle")
 
 
 def _complaint(errors: ParticleErrors, result: EvaluationResult) -> str | None:

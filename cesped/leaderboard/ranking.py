@@ -82,8 +82,8 @@ def make_boards(rows: Iterable[BoardRow]) -> list[EntryBoard]:
 
     Published figures stand apart and are not ranked: their files are not public, so nobody can
     score them again. All others are ranked among those of the same metric version, particles,
-    mask, symmetry, prediction type and use of confidence; a difference in any of them moves a
-    figure more than methods may differ.
+    images, mask, symmetry, prediction type and use of confidence; a difference in any of them
+    moves a figure more than methods may differ.
     """
     by_place: dict[tuple[Track, str], list[BoardRow]] = {}
     for row in rows:

@@ -1,5 +1,6 @@
 """The rows of a leaderboard: the published figures, and those of submissions."""
 
+import hashlib
 import math
 import os
 import tomllib
@@ -9,12 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import CespedError, MissingFileError
+from ..errors import CespedError, MissingFileError, SubmissionError
 from ..evaluation.outputs import read_metrics
 from ..evaluation.results import EvaluationResult
 from ..physics.fsc import FscCurve
 from ..vocabulary import PoseOrigin, PredictionType, ScoreStatus, Track
-from .contradictions import complaints_about_result, errors_beside
+from .contradictions import complaints_about_result, errors_beside, unknown_version
 from .manifest import MANIFEST_NAME, EntrySubmission, Manifest, read_manifest
 from .particle_errors import ParticleErrors
 from .plain_text import LONGEST_NAME, plain
@@ -202,9 +203,10 @@ def _row_of(folder: Path, manifest: Manifest, entry: EntrySubmission) -> BoardRo
     if name is None:
         raise MissingFileError("it has no score; `cesped submit score --record` makes one")
     result = read_metrics(inside(folder, name))
-    complaints = complaints_about_result(result, manifest, entry)
+    unknown = unknown_version(result)
+    complaints = [unknown] if unknown else complaints_about_result(result, manifest, entry)
     if complaints:
-        raise MissingFileError(f"{name} {'; it '.join(complaints)}")
+        raise SubmissionError(f"{name} {'; it '.join(complaints)}")
     stamps = result.stamps
     return BoardRow(
         method=plain(manifest.method.name, LONGEST_NAME),
@@ -237,10 +239,29 @@ def _conditions(result: EvaluationResult) -> dict[str, str]:
         "metric version": str(stamps["metric_version"]),
         "prediction type": result.prediction_type,
         "particles": " and ".join(sums),
+        "images": _images(stamps),
         "mask": "none" if mask is None else str(mask["checksum"])[:19],
         "symmetry": result.symmetry,
         "weights": "predicted confidence" if stamps.get("uses_predicted_confidence") else "none",
     }
+
+
+def _images(stamps: Mapping[str, Any]) -> str:
+    """Return what is known of the images, in words that are alike for the same ones only.
+
+    Stacks that are too large to be summed at each evaluation are known by the published record
+    that they were verified to be of, else by their sizes alone.
+    """
+    files = stamps.get("image_files")
+    if not files:
+        return "not stated"
+    if all(file["checksum"] for file in files):
+        joined = "\n".join(file["checksum"] for file in files)
+        return f"sha256:{hashlib.sha256(joined.encode()).hexdigest()[:12]}"
+    records = {record["half"]: record["record"] for record in stamps.get("published_records", ())}
+    if {0, 1} <= records.keys():
+        return f"records {records[0]} and {records[1]}"
+    return f"not summed, {sum(file.get('bytes', 0) for file in files):,} bytes"
 
 
 def _figures(result: EvaluationResult) -> dict[str, Figure]:

@@ -156,6 +156,7 @@ def score_abinitio(
             ignore_symmetry=chosen.ignore_symmetry,
             threads=chosen.threads,
             map_groups=chosen.map_groups,
+            seed=chosen.seed,
             progress=progress,
         )
         report.unlink(missing_ok=True)  # it may tell of the score before this one

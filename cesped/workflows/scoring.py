@@ -35,6 +35,7 @@ class ScoringOptions:
     kept_shares : shares of the most confident particles whose maps are scored as well.
     fixed_view_map : score the map of one fixed view as well.
     map_groups : groups of particles for the intervals of figures of maps; 0 for none.
+    seed : of random poses, of intervals, and of those groups.
     map_cache : folder where the maps of the true poses and of the references are kept for later
         evaluations; see `cesped.reconstruction.map_cache`.
     """
@@ -54,6 +55,7 @@ class ScoringOptions:
     kept_shares: tuple[float, ...] = ()
     fixed_view_map: bool = False
     map_groups: int = 0
+    seed: int = 0
     map_cache: Path | None = None
 
 
@@ -196,6 +198,7 @@ def _evaluate_and_report(
         kept_shares=options.kept_shares,
         fixed_view_map=options.fixed_view_map,
         map_groups=options.map_groups,
+        seed=options.seed,
         progress=progress,
     )
     if folder is None:

@@ -111,7 +111,8 @@ def _score_entry(
 ) -> EntryScore:
     from ..evaluation.outputs import METRICS_NAME, read_metrics
     from ..io.files import write_bytes_atomic
-    from ..leaderboard.particle_errors import errors_name, write_errors
+    from ..leaderboard.contradictions import errors_beside
+    from ..leaderboard.particle_errors import difference_from, errors_name, write_errors
     from ..leaderboard.plain_text import plain
     from ..leaderboard.rescore import compare_scores
     from ..leaderboard.submission import RESCORED_DIR, inside
@@ -126,6 +127,8 @@ def _score_entry(
             use_pred_confidence=bool(stamps.get("uses_predicted_confidence", True)),
             use_mask=submitted.has_mask,
             ignore_symmetry=submitted.symmetry != stamps.get("entry_symmetry", submitted.symmetry),
+            map_groups=int(stamps.get("map_intervals", {}).get("groups", 0)),
+            seed=int(stamps.get("seed") or 0),
         )
     score = score_abinitio if manifest.track is Track.AB_INITIO else score_predictions
     result = score(
@@ -143,7 +146,13 @@ def _score_entry(
         (folder / errors_name(name)).unlink(missing_ok=True)
         write_bytes_atomic(folder / name, score_file.read_bytes())
         write_errors(score_file, folder / errors_name(name))
-    comparison = None if submitted is None else compare_scores(submitted, result)
+    comparison = None
+    if submitted is not None:
+        comparison = compare_scores(submitted, result)
+        errors = errors_beside(folder, str(entry.result), submitted)
+        if errors is not None and comparison.reason is None:
+            difference = difference_from(errors, result.particles)
+            comparison = comparison.with_particles(len(errors), difference)
     return EntryScore(entry.name, result, comparison, outdir / entry.name)
 
 

@@ -1,6 +1,7 @@
 """`cesped submit` from predictions to a confirmed score, and what it says of wrong ones."""
 
 import json
+import re
 
 import pytest
 from fake_entry import write_fake_entry
@@ -77,6 +78,36 @@ def test_check_and_score(entry, submission, tmp_path, capsys):
     claimed.write_text(json.dumps(document))
     assert main([*words, "-o", str(tmp_path / "third")]) == 3
     assert "pcc_crossed, half all, unmasked: submitted" in capsys.readouterr().out
+
+
+def test_intervals_of_maps_are_made_again_where_they_were_submitted(entry, tmp_path, capsys):
+    words = ["-b", str(entry.benchmark_dir), "--n_cpus", "1"]
+    scored = tmp_path / "scored"
+    evaluate = ["evaluate", "--targetName", "FAKE", *predicted(entry), "--predictionType", "SO3"]
+    asked = ["--map_intervals", "5", "--outdir", str(scored)]
+    assert main([*evaluate, *words, *asked]) == 0
+    folder, result = tmp_path / "mine", ("--result", str(scored / "metrics.json"))
+    assert main(["submit", "new", str(folder), *predicted(entry), *result, *FILLED]) == 0
+    again = ["submit", "score", str(folder), *words, "-o", str(tmp_path / "again")]
+    capsys.readouterr()
+    assert main(again) == 0
+    (n_intervals,) = re.findall(r"also compared: (\d+) intervals, ", capsys.readouterr().out)
+    found = read_metrics(tmp_path / "again" / "FAKE" / "metrics.json")
+    assert found.stamps["map_intervals"]["groups"] == 5
+    assert int(n_intervals) > 60  # of poses and of maps
+
+    claimed = folder / "results" / "FAKE.json"
+    document = json.loads(claimed.read_text())
+    row = next(
+        r
+        for r in document["cesped"]["rows"]
+        if r["metric"].startswith("pcc_crossed") and r["interval"]
+    )
+    low, high = row["interval"]
+    row["interval"] = [low + 0.4 * (high - low) + 0.002, high]
+    claimed.write_text(json.dumps(document))
+    assert main(again) == 3
+    assert ", unmasked, low end of its interval: submitted" in capsys.readouterr().out
 
 
 def test_predictions_elsewhere_are_found_by_their_checksum(entry, submission, tmp_path, capsys):

@@ -10,6 +10,7 @@ CONDITIONS = {
     "metric version": "1",
     "prediction type": "SO3",
     "particles": "sha256:a and sha256:b",
+    "images": "sha256:d",
     "mask": "sha256:c",
     "symmetry": "C1",
     "weights": "predicted confidence",

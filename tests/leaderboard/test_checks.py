@@ -10,6 +10,7 @@ import pytest
 from honest_submission import honest_manifest, write_predictions
 
 from cesped.evaluation.stamps import sha256_of_file
+from cesped.leaderboard import checks, contradictions
 from cesped.leaderboard.checks import check_submission
 from cesped.leaderboard.manifest import (
     MANIFEST_NAME,
@@ -292,14 +293,21 @@ def test_nan_in_a_score_is_told(submission, fake):
     assert any("NaN" in found for found in findings(submission, fake))
 
 
-def test_another_metric_version_is_noted(submission, fake):
+def test_an_earlier_metric_version_is_noted(submission, fake, monkeypatch):
+    for module in (checks, contradictions):
+        monkeypatch.setattr(module, "METRIC_VERSION", 2)
+    assert findings(submission, fake) == []
+    (note,) = findings(submission, fake, Severity.NOTE)
+    assert "never ranked together" in note
+
+
+def test_a_metric_version_that_is_not_known_is_refused(submission, fake):
     path = submission / read_manifest(submission).entries[0].result
     document = json.loads(path.read_text())
     document["cesped"]["stamps"]["metric_version"] = 99
     path.write_text(json.dumps(document))
-    assert findings(submission, fake) == []
-    (note,) = findings(submission, fake, Severity.NOTE)
-    assert "never ranked together" in note
+    (fault,) = findings(submission, fake)
+    assert "has figures of metric version 99, which cesped" in fault
 
 
 def submission_of(stars, folder, **changes):

@@ -25,13 +25,13 @@ HOSTILE = '<script>noted.push("run")</script><b>=1+1|[x](javascript:a)`\x1b[2J\u
 
 @pytest.fixture(scope="module")
 def results(made_submission, tmp_path_factory):
-    """A folder with an honest submission, better ones, one of another metric, and wrong ones."""
+    """A folder with an honest submission, better ones, one of no known metric, and wrong ones."""
     folder = tmp_path_factory.mktemp("results")
     for name, factor, version in (
         ("turner", 1.0, 1),
         ("better", 0.5, 1),
         ("worse", 9.0, 1),
-        ("older", 0.1, 7),
+        ("future", 0.1, 7),
     ):
         copy = shutil.copytree(made_submission, folder / name)
         change_score(copy, factor, version)
@@ -43,6 +43,7 @@ def results(made_submission, tmp_path_factory):
     (folder / "LONELY.json").write_text("{}")
     (folder / "link").symlink_to(folder / "turner")
     (folder / "better" / "rescored").mkdir()
+    move_images(shutil.copytree(made_submission, folder / "other_images"))
     for name in ("FAKE.json", "FAKE.errors.csv"):
         shutil.move(folder / "better" / "results" / name, folder / "better" / "rescored")
     return folder
@@ -61,6 +62,16 @@ def change_score(folder, factor, version):
     table = pd.read_csv(errors)
     table["angular_error_deg"] *= factor
     table.to_csv(errors, index=False)
+
+
+def move_images(folder):
+    """Make a score one of other images under the same names."""
+    path = folder / "results" / "FAKE.json"
+    document = json.loads(path.read_text())
+    for file in document["cesped"]["stamps"]["image_files"]:
+        file["checksum"] = "sha256:" + "0" * 64
+    path.write_text(json.dumps(document))
+    rename(folder, "Otherwise")
 
 
 def rename(folder, name):
@@ -99,7 +110,8 @@ def test_links_of_the_committed_table_lead_to_files():
 
 def test_what_cannot_be_shown_is_named_with_its_reason(built):
     reasons = {item.name: item.reason for item in built.left_out}
-    assert set(reasons) == {"LONELY.json", "broken", "contradictory, 10280"}
+    assert set(reasons) == {"LONELY.json", "broken", "contradictory, 10280", "future, FAKE"}
+    assert "of metric version 7, which cesped" in reasons["future, FAKE"]
     assert "without a manifest" in reasons["LONELY.json"]
     assert reasons["broken"].startswith("broken/manifest.toml is no TOML")
     assert "score of another entry: FAKE" in reasons["contradictory, 10280"]
@@ -112,12 +124,13 @@ def test_the_ranks_of_the_table(built):
     section = text[text.index("### FAKE") : text.index("## The published means")]
     ranks = re.findall(r"^\| (\d) \| (?:([a-z]) \| )?(\\<script|\w+)", section, re.MULTILINE)
     assert ranks == [
-        ("1", "", "Older"),  # another metric version: apart
         ("1", "a", "Better"),
         ("2", "b", "Turner"),
         ("3", "c", "\\<script"),
+        ("1", "", "Otherwise"),  # of other images: apart
     ]
-    assert "not ranked with the rows above: metric version 1 instead of 7" in section
+    difference = r"not ranked with the rows above: images sha256:\w{12} instead of sha256:\w{12}"
+    assert re.search(difference, section)
     assert "[re-scored](results/better/rescored/FAKE.json)" in section
     assert "[as submitted, not re-scored](results/turner/results/FAKE.json)" in section
 

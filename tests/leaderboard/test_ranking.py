@@ -25,6 +25,7 @@ def test_less_is_better_and_ties_share_a_rank():
     [
         ("metric version", "2", "metric version 1 instead of 2"),
         ("particles", "sha256:x", "particles sha256"),
+        ("images", "sha256:e", "images sha256:e instead of sha256:d"),
         ("mask", "none", "mask none instead of sha256:c"),
         ("symmetry", "D2", "symmetry D2 instead of C1"),
         ("prediction type", "S2", "prediction type S2 instead of SO3"),

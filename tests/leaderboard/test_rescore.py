@@ -3,11 +3,20 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from cesped.evaluation.entry import evaluate_entry
 from cesped.evaluation.outputs import read_metrics
 from cesped.leaderboard.checks import check_submission
-from cesped.leaderboard.rescore import TOLERANCES, compare_scores
+from cesped.leaderboard.particle_errors import difference_from, read_errors
+from cesped.leaderboard.rescore import (
+    CURVE_TOLERANCE,
+    INTERVAL_SHARE,
+    TOLERANCES,
+    compare_scores,
+)
 from cesped.vocabulary import Severity
 
 
@@ -55,6 +64,104 @@ def test_a_figure_that_was_added_by_hand_is_not_confirmed(score):
     ]
     assert comparison.differences[0].submitted == 0.1
     assert not comparison.agrees
+
+
+def with_interval(score, metric, change):
+    rows = [
+        replace(row, interval=change(*row.interval)) if row.metric == metric else row
+        for row in score.rows
+    ]
+    return replace(score, rows=tuple(rows))
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_an_interval_that_was_narrowed_is_not_confirmed(score, end):
+    def narrowed(by):
+        def change(low, high):
+            reach = by * (high - low)
+            return (low + reach, high) if end == "low" else (low, high - reach)
+
+        return with_interval(score, "mean_direction_error_deg", change)
+
+    assert compare_scores(narrowed(0.9 * INTERVAL_SHARE), score).agrees
+    comparison = compare_scores(narrowed(1.5 * INTERVAL_SHARE), score)
+    assert {(f.metric, f.part) for f in comparison.differences} == {
+        ("mean_direction_error_deg", f"{end} end of its interval")
+    }
+    assert comparison.n_figures_agreeing == comparison.n_compared
+    assert comparison.n_intervals > 10
+
+
+def test_an_interval_that_was_added_by_hand_is_not_confirmed(score):
+    rows = [
+        replace(row, interval=(row.value - 0.001, row.value + 0.001))
+        if row.metric == "pcc_crossed"
+        else row
+        for row in score.rows
+    ]
+    comparison = compare_scores(replace(score, rows=tuple(rows)), score)
+    assert {found.metric for found in comparison.differences} == {"pcc_crossed"}
+    # one that was left out is not missed
+    assert compare_scores(score, replace(score, rows=tuple(rows))).agrees
+
+
+def test_drawing_resamples_otherwise_refutes_nobody(fake, predictions, score):
+    other = evaluate_entry(
+        "FAKE", *predictions, "SO3", benchmark_dir=fake.benchmark_dir, threads=1, seed=7
+    )
+    assert other.rows != score.rows
+    assert compare_scores(replace(score, stamps=other.stamps), other).agrees
+
+
+def test_a_curve_that_was_lifted_is_not_confirmed(score):
+    curve = score.fsc_curves["prediction_halves"]
+
+    def lifted(by):
+        better = replace(curve, correlation=curve.correlation - by)
+        return replace(score, fsc_curves={**score.fsc_curves, "prediction_halves": better})
+
+    assert compare_scores(lifted(0.9 * CURVE_TOLERANCE), score).agrees
+    (found,) = compare_scores(lifted(0.05), score).differences
+    assert (found.metric, found.part[:5]) == ("FSC prediction_halves", "shell")
+    (found,) = compare_scores(lifted(np.nan), score).differences
+    assert np.isnan(found.submitted)
+    stretched = replace(curve, frequency_per_angst=1.5 * curve.frequency_per_angst)
+    forged = {**score.fsc_curves, "prediction_halves": stretched}
+    (found,) = compare_scores(replace(score, fsc_curves=forged), score).differences
+    assert found.part == "its shells"
+
+
+def test_errors_of_particles_are_held_against_those_found_here(evaluation, submission):
+    result = read_metrics(submission / "results" / "FAKE.json")
+    errors = read_errors(submission / "results" / "FAKE.errors.csv", result)
+    particles = pd.read_csv(evaluation / "particles.csv")
+    assert difference_from(errors, particles) is None
+    # a forger who keeps the mean: what one particle loses another one gains
+    forged = errors.angular_deg.copy()
+    forged[[3, 5]] += np.array([0.5, -0.5])
+    found = difference_from(replace(errors, angular_deg=forged), particles)
+    assert found.submitted == forged[3]
+    assert found.part == "the error of a particle"
+    assert not compare_scores(result, result).with_particles(len(errors), found).agrees
+    found = difference_from(replace(errors, weights=errors.weights[::-1] * 0.5), particles)
+    assert found.part == "the confidence of a particle"
+    found = difference_from(replace(errors, ids=errors.ids + "x"), particles)
+    assert found.part == "its particles"
+
+
+def test_images_are_the_same_or_the_scores_are_not_compared(score):
+    def with_images(**changes):
+        files = [{**file, **changes} for file in score.stamps["image_files"]]
+        return replace(score, stamps={**score.stamps, "image_files": files})
+
+    other = with_images(checksum="sha256:" + "0" * 64)
+    assert compare_scores(other, score).reason == "the two scores are of different images"
+    assert compare_scores(with_images(name="other.mrcs"), score).agrees
+    assert compare_scores(with_images(checksum=None), score).agrees  # too large to be summed
+    assert not compare_scores(with_images(checksum=None, bytes=7), score).agrees
+    # an embedded entry is computed on every machine
+    demo = replace(score, target="DEMO"), replace(other, target="DEMO")
+    assert compare_scores(*demo).reason is None
 
 
 def test_figures_of_the_known_poses_are_compared_too(score):
