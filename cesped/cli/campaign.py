@@ -7,7 +7,7 @@ import typer
 
 from ..vocabulary import PredictionType
 from .command import BenchmarkDir, Command, Device, MemoryGb
-from .learning import dotted_options
+from .learning import ModelName, Preset, dotted_options
 from .score_options import (
     BackendChoice,
     Cpus,
@@ -37,26 +37,16 @@ def campaign(
         ),
     ] = None,
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--recipe",
             metavar="NAME|YAML",
-            help="paper and strong (both need a GPU), small, demo (both run on a CPU), or a YAML "
-            "file.",
-        ),
-    ] = "paper",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="NAME",
-            help="Another model than the recipe's, with settings of its own: image2sphere, or one "
-            "that another package offers.",
+            help="paper, strong, cryofastar (need a GPU), small, demo, cryofastar_demo (run on a "
+            "CPU), or a YAML file; if not said, that of the model: paper, or cryofastar.",
         ),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", metavar="NAME", help="Preset of the model.")
-    ] = None,
+    model: ModelName = None,
+    preset: Preset = None,
     config: Annotated[
         list[Path] | None,
         typer.Option("--config", metavar="YAML", help="Settings that differ from the recipe."),
@@ -143,6 +133,8 @@ COMMANDS = (
         cesped campaign --target DEMO --recipe demo
         cesped campaign --target 10648 --model image2sphere --outdir /data/runs/10648
         cesped campaign --target 10648 --recipe strong --outdir /data/runs/10648_strong
+        cesped campaign --target 10648 --model cryofastar --model.weights real.safetensors
+            --predictionType SO3xR2 --outdir /data/runs/10648_views
         cesped campaign --target DEMO --recipe demo --model mine --model.width 64
         """,
         open_options=True,

@@ -20,6 +20,18 @@ BenchmarkDir = Annotated[
         "--benchmarkDir", "--data.benchmarkDir", "-b", metavar="DIR", help=BENCHMARK_DIR_HELP
     ),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Another model than the recipe's, with settings of its own: image2sphere, cryofastar, "
+        "or one that another package offers.",
+    ),
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="Preset of the model.")
+]
 
 
 def train(
@@ -36,13 +48,16 @@ def train(
         ),
     ],
     recipe: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--recipe",
             metavar="NAME|YAML",
-            help="paper, strong (need a GPU), small, demo (run on a CPU), or a YAML file.",
+            help="paper, strong, cryofastar (need a GPU), small, demo, cryofastar_demo (run on a "
+            "CPU), or a YAML file; if not said, that of the model: paper, or cryofastar.",
         ),
-    ] = "paper",
+    ] = None,
+    model: ModelName = None,
+    preset: Preset = None,
     config: Annotated[
         list[Path] | None,
         typer.Option("--config", metavar="YAML", help="Settings that differ from the recipe."),
@@ -75,7 +90,7 @@ def train(
         target,
         halfset,
         outdir,
-        read_recipe(recipe, config or (), dotted_options(context.args)),
+        read_recipe(recipe, config or (), dotted_options(context.args), model=model, preset=preset),
         start_from=checkpoint,
         predict_other_half=not skip_other_half,
         benchmark_dir=benchmark_dir,
@@ -180,6 +195,8 @@ COMMANDS = (
         """
         cesped train --target DEMO --halfset 0 --outdir runs/half0 --recipe demo
         cesped train --target mine --halfset 0 --outdir runs/mine0 --optimizer.lr 5e-4
+        cesped train --target mine --halfset 0 --outdir runs/views0 --model cryofastar
+            --model.weights real.safetensors      fine-tunes weights for poses of many views
         python -m cesped.trainEntry --data.targetName mine --data.halfset 0
             --trainer.default_root_dir runs/mine0      is the same command
         """,

@@ -64,7 +64,7 @@ def robust_mean(answers: ArrayLike, weights: ArrayLike, group: PointGroup) -> Fl
     rotations, given = _checked(answers, weights)
     usable = np.maximum(given, 1e-12)
     cost = np.einsum("bij,bj->bi", _distances_deg(rotations, group), usable)
-    mean = rotations[np.arange(len(rotations)), cost.argmin(axis=1)]
+    mean: FloatArray = rotations[np.arange(len(rotations)), cost.argmin(axis=1)]
     for _ in range(_ROUNDS):
         mates = _towards(rotations, mean, group)
         angles = geodesic_distance_deg(mates, mean[:, None])
@@ -90,8 +90,9 @@ def _distances_deg(rotations: FloatArray, group: PointGroup) -> FloatArray:
     count, answers = rotations.shape[:2]
     one = np.broadcast_to(rotations[:, :, None], (count, answers, answers, 3, 3))
     other = np.broadcast_to(rotations[:, None], one.shape)
-    distances = symmetric_distance_deg(one.reshape(-1, 3, 3), other.reshape(-1, 3, 3), group)
-    return distances.reshape(count, answers, answers)
+    flat = symmetric_distance_deg(one.reshape(-1, 3, 3), other.reshape(-1, 3, 3), group)
+    distances: FloatArray = flat.reshape(count, answers, answers)
+    return distances
 
 
 def _towards(rotations: FloatArray, centre: FloatArray, group: PointGroup) -> FloatArray:

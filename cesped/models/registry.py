@@ -29,7 +29,10 @@ from .prediction import PosePrediction
 ENTRY_POINT_GROUP = "cesped.models"
 
 #: Models of this package, imported when first asked for.
-_BUILT_IN = {"image2sphere": "cesped.models.image2sphere.model"}
+_BUILT_IN = {
+    "image2sphere": "cesped.models.image2sphere.model",
+    "cryofastar": "cesped.models.cryofastar.pose_model",
+}
 
 _REGISTERED: dict[str, type["PoseModel"]] = {}
 
@@ -47,6 +50,8 @@ class PoseModel(nn.Module, ABC):
 
     #: Named sets of options, for `build_model(..., preset=...)`.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: Recipe of `cesped.training` that it is trained with unless another is named.
+    default_recipe: ClassVar[str] = "paper"
     #: The name under which the class was registered.
     registered_name: ClassVar[str] = ""
     #: Whether `loss` takes the keyword `shifts_angst`, the true origins `(B, 2)` [Angstrom]. Ask
@@ -55,6 +60,10 @@ class PoseModel(nn.Module, ABC):
     #: Pixel size of the images that the model is given [Angstrom], set before training; only what
     #: predicts shifts needs it.
     pixel_size_angst: float | None = None
+    #: Share of the training's steps that are done, set before each loss.
+    progress: float = 0.0
+    #: Target and half of all that weights were made of which a model reads by itself.
+    learned_before: tuple[tuple[str, int], ...] = ()
 
     def __init__(self, symmetry: str, **options: Any) -> None:
         super().__init__()

@@ -76,6 +76,7 @@ class PoseModule(pl.LightningModule):
         )
         with torch.random.fork_rng(devices=_cuda_devices(images)):
             torch.manual_seed(seed)  # what a model draws for itself: dropout, sampled points
+            self.model.progress = batch.step / self.total_steps
             loss = self._loss(images, rotations, batch.confidence, origins_px)
         return {"loss": loss, "loss_of_part": loss.detach()}
 

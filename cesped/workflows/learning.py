@@ -114,7 +114,7 @@ def train_and_predict(
 
 
 def read_recipe(
-    name_or_path: str,
+    name_or_path: str | None,
     config_files: Sequence[str | os.PathLike[str]] = (),
     overrides: Mapping[str, Any] | None = None,
     *,
@@ -125,7 +125,8 @@ def read_recipe(
 
     Parameters
     ----------
-    name_or_path : `demo`, `small`, `paper`, `strong`, or a YAML file.
+    name_or_path : `demo`, `small`, `paper`, `strong`, or a YAML file. None: the one that the model
+        is trained with unless another is named; `paper` of no stated model.
     config_files : YAML files of sections with settings; later ones win.
     overrides : settings by dotted name, as `{"optimizer.lr": "1e-4"}`; they win over files.
     model : name of a model that takes the place of the recipe's, whose preset and options are
@@ -142,6 +143,8 @@ def read_recipe(
     files = [_settings_of_file(Path(path)) for path in config_files]
     settings: dict[str, Any] = {} if preset is None else {"model.preset": preset}
     settings |= dict(overrides or {})
+    if name_or_path is None:
+        name_or_path = _recipe_of_model(settings.get("model.name", model))
     own = load_recipe(name_or_path).model
     if model is None or model == own.name:
         return load_recipe(name_or_path, *files, settings)
@@ -154,6 +157,12 @@ def read_recipe(
         if name not in own.options or f"model.{name}" in given
     }
     return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, options=options))
+
+
+def _recipe_of_model(name: Any) -> str:
+    from ..models.registry import PoseModel, model_class
+
+    return PoseModel.default_recipe if name is None else model_class(str(name)).default_recipe
 
 
 def _settings_of_file(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
-from tiny_runs import TARGET, cnn_recipe, make_tiny_entry, tiny_recipe
+from tiny_runs import TARGET, cnn_recipe, make_tiny_entry, tiny_recipe, views_recipe
 
 from cesped.errors import CheckpointError
 from cesped.io.star import read_star, write_star
@@ -19,6 +19,7 @@ from cesped.workflows.learning import train_and_predict
 RECIPES = {
     "image2sphere": tiny_recipe(trainer__max_steps=8),
     "cnn": cnn_recipe(trainer__keep="best", augmentation__copies=2, augmentation__noise_std=0.2),
+    "cryofastar": views_recipe(),  # keeps particles with their poses: of its own half alone
 }
 
 

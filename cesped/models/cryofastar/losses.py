@@ -37,6 +37,7 @@ def planar_map_loss(
     grid_weight: float = 0.0,
     image_weight: float = 0.0,
     true_images: torch.Tensor | None = None,
+    view_weights: torch.Tensor | None = None,
 ) -> PlanarMapLoss:
     """Return C |X - X_true|^2 - alpha log C (CryoFastAR paper, Eq. 11), averaged.
 
@@ -50,6 +51,7 @@ def planar_map_loss(
     grid_weight : of the grid term; the released program's is 30 on the scale of this loss
     image_weight : of the image term; the released program's is 3 on this scale
     true_images : `(B, N, 1, H, W)` that the image term wants
+    view_weights : `(B, N)` worth of each view's label in the first two terms, 1 for all when None
 
     Raises
     ------
@@ -70,8 +72,9 @@ def planar_map_loss(
         )
     confidence = _precise(aligned_confidence(maps.confidence, convention))
     error = points - truth
-    point_term = (confidence * error.square().sum(dim=-1)).mean()
-    certainty = -confidence.log().mean()
+    worth = points.new_ones(()) if view_weights is None else _precise(view_weights)[..., None, None]
+    point_term = (worth * confidence * error.square().sum(dim=-1)).mean()
+    certainty = -(worth * confidence.log()).mean()
     grid = points.new_zeros(())
     if grid_weight:
         grid = error.diff(dim=2).abs().sum(-1).mean() + error.diff(dim=3).abs().sum(-1).mean()
