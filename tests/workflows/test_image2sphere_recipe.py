@@ -134,20 +134,39 @@ def test_both_scripts_from_map_to_table(make_entry, ablation, tmp_path, capsys):
     words = ["--target", "SIM-tiny", "--steps", "2", "--particles", "8", *RECIPES, *bench]
     words += [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     words += ["--outdir", str(tmp_path / "out"), "--only", "plain", "--only", "strong"]
-    words += ["--set", "pretraining.projections=16"]
-    with pytest.raises(SystemExit):  # 'plain' would be pre-trained as well
-        ablation.main(words)
-    words = words[:-2]
+    with pytest.raises(SystemExit, match="decoding below the grid"):
+        ablation.main([*words, "--set", "model.decoding=mean"])  # of the plain recipe as well
+    words += ["--only", "with pre-training", "--set", "pretraining.projections=16"]
     assert ablation.main(words) == 0
     with (tmp_path / "out" / "ablation.csv").open() as file:
         rows = {row["variant"]: row for row in csv.DictReader(file)}
-    trained = ["plain", "strong"]
-    assert list(rows) == [*trained, *(f"without {name}" for name in ablation.AT_TEST_TIME)]
+    off = [f"without {name}" for name in ablation.AT_TEST_TIME]
+    assert list(rows) == ["plain", "strong", *off, "with pre-training"]
     assert all(0 < float(row["mean_deg"]) < 130 for row in rows.values())
     assert (tmp_path / "out" / "ablation.md").read_text().count("\n") == len(rows) + 2
-    before = (tmp_path / "out" / "strong" / "model.ckpt").stat().st_mtime_ns
+    kept = tmp_path / "out" / "seed0" / "strong" / "model.ckpt"
+    before = kept.stat().st_mtime_ns
     assert ablation.main(words) == 0  # goes on where it stood: at the end
-    assert (tmp_path / "out" / "strong" / "model.ckpt").stat().st_mtime_ns == before
+    assert kept.stat().st_mtime_ns == before
+    assert (kept.parents[1] / "with_pre-training" / "pretraining" / "run" / "model.ckpt").is_file()
+
+
+def test_the_table_of_several_seeds_says_how_far_apart_they_came_out(ablation):
+    rows = [
+        ablation.figures("strong", seed, np.array([4.0, 12.0 + seed]), 9, 1.0) for seed in (0, 2)
+    ]
+    assert ablation.as_markdown(rows[:1], header=False) == (
+        "| strong | 8.0 | 8.0 | 50.0% | 50.0% | 1 |\n"
+    )
+    assert "| strong | 8.5 (8.0 to 9.0) |" in ablation.as_markdown(rows)
+
+
+def test_additions_are_off_in_the_strong_recipe(ablation):
+    for name in ("strong", RECIPES[3]):
+        recipe = read_recipe(name)
+        for settings in ablation.ADDITIONS.values():
+            for dotted, value in settings.items():
+                assert ablation.setting(recipe, dotted) != value
 
 
 def test_a_map_of_one_s_own(make_entry, source, tmp_path):

@@ -1,15 +1,18 @@
-"""What each ingredient of the recipe `strong` is worth: plain, strong, and strong less each one.
+"""What the ingredients of the recipe `strong` are worth, and those that it could have besides.
 
-A model learns on one half of an entry and predicts particles of the other. All variants see the
-same number of images: steps of pre-training count. Ingredients that matter only when a model
-predicts are switched off in the strong model, which is not trained again. An ablation that was
-stopped goes on where it stood.
+Plain, strong, strong less each of its ingredients, and strong with each of the additions that it
+leaves out. A model learns on one half of an entry and predicts particles of the other. All variants
+take the same number of steps, those of pre-training included. Ingredients that matter only when a
+model predicts are switched off in the strong model, which is not trained again. With several seeds
+every variant is trained once with each, and the table says how far apart they came out. An ablation
+that was stopped goes on where it stood.
 """
 
 import argparse
 import csv
 import dataclasses
 import io
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -32,16 +35,20 @@ INGREDIENTS = {
     "inputs": ("model.sigmas_px",),
     "high degrees": ("model.l_max",),
     "soft labels": ("model.label_width_deg", "model.label_smoothing"),
-    "copies": ("augmentation.copies",),
     "averaging": ("trainer.average_decay",),
-    "pre-training": ("pretraining.projections",),
     "decoding below the grid": ("model.decoding",),
     "test-time turns": ("model.test_time_turns",),
 }
 #: Those that a trained model can do with or without.
 AT_TEST_TIME = ("decoding below the grid", "test-time turns")
+#: What `strong` leaves out, as it would be added; see `added` for pre-training.
+ADDITIONS = {
+    "copies": {"augmentation.copies": 4},
+    "raw channel": {"data.raw_channel": True},
+    "pre-training": {"pretraining.projections": 3000},
+}
 FIELDS = (
-    "variant", "particles", "mean_deg", "standard_error_deg", "median_deg", "under_5_deg",
+    "variant", "seed", "particles", "mean_deg", "standard_error_deg", "median_deg", "under_5_deg",
     "under_10_deg", "steps", "cpu_s",
 )  # fmt: skip
 
@@ -66,7 +73,7 @@ def with_steps(recipe, steps):
     """Return a recipe of so many optimizer steps, those of its pre-training included."""
     ahead = 0
     if recipe.pretraining.projections:
-        ahead = min(recipe.pretraining.max_steps or steps // 2, steps - 1)
+        ahead = min(recipe.pretraining.max_steps or max(1, steps // 4), steps - 1)
         pretraining = dataclasses.replace(recipe.pretraining, max_steps=ahead)
         recipe = dataclasses.replace(recipe, pretraining=pretraining)
     trainer = dataclasses.replace(recipe.trainer, max_steps=steps - ahead)
@@ -87,13 +94,16 @@ def variants(args):
         if ingredient not in AT_TEST_TIME:
             off = {**overrides, **switched_off(plain, ingredient)}
             recipes[f"without {ingredient}"] = read_recipe(args.strong, (), off)
+    for addition, settings in ADDITIONS.items():
+        on = {dotted: value for dotted, value in settings.items() if dotted not in overrides}
+        recipes[f"with {addition}"] = read_recipe(args.strong, (), {**overrides, **on})
     return {name: with_steps(recipe, args.steps) for name, recipe in recipes.items()}
 
 
-def figures(name, errors_deg, steps, cpu_s):
+def figures(name, seed, errors_deg, steps, cpu_s):
     """Return a row of the table."""
     values = (
-        name, len(errors_deg), errors_deg.mean(), errors_deg.std() / np.sqrt(len(errors_deg)),
+        name, seed, len(errors_deg), errors_deg.mean(), errors_deg.std() / np.sqrt(len(errors_deg)),
         np.median(errors_deg), (errors_deg < 5).mean(), (errors_deg < 10).mean(), steps, cpu_s,
     )  # fmt: skip
     return dict(zip(FIELDS, values, strict=True))
@@ -120,16 +130,17 @@ def changed(model, card, settings):
 
 
 def run(args):
-    """Train and measure every variant; return the rows."""
+    """Train and measure every variant with every seed; return the rows."""
     rows, recipes = [], variants(args)
-    for name, recipe in recipes.items():
-        if args.only and name not in args.only:
-            continue
+    chosen = [name for name in recipes if not args.only or name in args.only]
+    for seed, name in itertools.product(args.seeds, chosen):
+        trainer = dataclasses.replace(recipes[name].trainer, seed=seed)
+        recipe = dataclasses.replace(recipes[name], trainer=trainer)
         began = time.process_time()
         outcome = train_and_predict(
             args.target,
             args.halfset,
-            args.outdir / name.replace(" ", "_"),
+            args.outdir / f"seed{seed}" / name.replace(" ", "_"),
             recipe,
             predict_other_half=False,
             benchmark_dir=args.benchmarkDir,
@@ -143,25 +154,32 @@ def run(args):
             for off in AT_TEST_TIME:
                 tested[f"without {off}"] = changed(model, card, switched_off(plain, off))
         for label, each in tested.items():
-            rows.append(figures(label, errors_of(each, card, args), args.steps, cpu_s))
+            rows.append(figures(label, seed, errors_of(each, card, args), args.steps, cpu_s))
             print(as_markdown(rows[-1:], header=len(rows) == 1), end="", flush=True)
             write_tables(args.outdir, rows)
     return rows
 
 
 def as_markdown(rows, header=True):
-    """Return rows as lines of a table."""
-    lines = []
+    """Return the means over seeds as lines of a table, each with the range of its MAnE."""
+    lines, variants_found = [], {}
+    for row in rows:
+        variants_found.setdefault(row["variant"], []).append(row)
     if header:
         lines += [
             "| variant | MAnE (°) | median (°) | < 5° | < 10° | CPU s |",
             "|---|---:|---:|---:|---:|---:|",
         ]
-    for row in rows:
-        mean = f"{row['mean_deg']:.1f} ± {row['standard_error_deg']:.1f}"
+    for name, same in variants_found.items():
+        means = [row["mean_deg"] for row in same]
+        mean = f"{np.mean(means):.1f}"
+        mean += f" ({min(means):.1f} to {max(means):.1f})" if len(means) > 1 else ""
+        median, under_5, under_10, cpu_s = (
+            np.mean([row[key] for row in same])
+            for key in ("median_deg", "under_5_deg", "under_10_deg", "cpu_s")
+        )
         lines.append(
-            f"| {row['variant']} | {mean} | {row['median_deg']:.1f} | {row['under_5_deg']:.1%} "
-            f"| {row['under_10_deg']:.1%} | {row['cpu_s']:.0f} |"
+            f"| {name} | {mean} | {median:.1f} | {under_5:.1%} | {under_10:.1%} | {cpu_s:.0f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -184,6 +202,7 @@ def main(words=None):
     parser.add_argument("--plain", default="paper", help="recipe without the ingredients")
     parser.add_argument("--strong", default="strong", help="recipe with all of them")
     parser.add_argument("--steps", type=int, required=True, help="optimizer steps of each variant")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings")
     parser.add_argument("--particles", type=int, default=3000, help="of the other half, predicted")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="setting of every recipe"
