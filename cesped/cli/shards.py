@@ -8,6 +8,8 @@ import typer
 from ..vocabulary import PixelType
 from .command import Command, CommandGroup
 
+_MOST_FAULTS = 20
+
 
 def make(
     structures: Annotated[
@@ -93,18 +95,27 @@ def make(
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")],
 ) -> None:
-    """Read all shards of a folder and compare them with their checksums."""
-    from ..data.shards.plan import shards_in
-    from ..io.shards import check_shard
+    """Read all shards of a folder and compare them with their checksums and with each other.
+
+    Every fault is told, not only the first: shards that are damaged, cut, unfinished, or missing
+    before the last one that is there, and structures that are in two shards.
+    """
+    from ..data.shards.checking import check_folder
+    from ..errors import ShardError
     from .progress_bar import make_progress
 
-    paths = shards_in(folder)
-    count = 0
-    with make_progress().task(f"Checking {len(paths):,} shards", len(paths)) as advance:
-        for path in paths:
-            count += check_shard(path)
-            advance(1)
-    print(f"{len(paths):,} shards of {count:,} structures are whole.")
+    found = check_folder(folder, make_progress())
+    if found.faults:
+        shown = found.faults[:_MOST_FAULTS]
+        more = len(found.faults) - len(shown)
+        lines = [*shown, *([f"and {more:,} more"] if more else [])]
+        raise ShardError(f"{folder} has {len(found.faults):,} faults:\n  " + "\n  ".join(lines))
+    print(f"{found.n_shards:,} shards of {found.n_structures:,} structures are whole.")
+    if found.without_images:
+        print(
+            f"{len(found.without_images):,} of the structures have no images, the first of them "
+            f"{found.without_images[0]}"
+        )
 
 
 COMMANDS = (

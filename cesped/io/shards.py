@@ -21,7 +21,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,8 +38,9 @@ _IF_FULL = "its whole blocks are kept: free some space there and run the same ag
 MAGIC = b"CESPED-SHARD 1\n"
 _END = "end"
 _LARGEST_HEAD = 1 << 24  # a longer one is no head
+_LONGEST_END = 1 << 10
 _PIECE = 1 << 20
-_REMEDY = "make it again, or copy it again"
+_REMEDY = "delete it and make it again, or copy it again"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class ShardWriter:
             for block in _blocks(stream, self.partial):
                 if stop == 0 and block.facts.get("label") != self.label:
                     return 0
+                if block.name == _END:  # killed before the shard got its name: the end comes again
+                    break
                 self.n_blocks += stop > 0
                 stop = stream.tell()
         if stop:
@@ -164,31 +167,123 @@ def read_shard(path: str | os.PathLike[str]) -> Iterator[Block]:
     ShardError
         If it is no shard, was cut, or its bytes are not those that were written.
     """
+    for placed in read_shard_from(path):
+        yield placed.block
+
+
+@dataclass(frozen=True)
+class PlacedBlock:
+    """A block and where it lies: from byte `start` up to byte `stop` of its file."""
+
+    block: Block
+    start: int
+    stop: int
+
+
+def read_shard_from(path: str | os.PathLike[str], start: int = 0) -> Iterator[PlacedBlock]:
+    """Yield the blocks of a shard that begin at byte `start` or later, as `read_shard` does.
+
+    Parameters
+    ----------
+    path : the shard
+    start : where a block begins or ends, as told by a former call; 0 for all
+
+    Raises
+    ------
+    MissingFileError, ShardError
+        As `read_shard`. Whether blocks are missing is only known of all.
+    """
+    file = _existing(path)
+    count = -1  # the label comes first
+    with file.open("rb") as stream:
+        begin = stream.seek(start)
+        for block in _blocks(stream, file, is_begun=start > 0):
+            stop = stream.tell()
+            if block.name == _END:
+                is_whole = start > 0 or block.facts.get("blocks") == count
+                if not is_whole or stream.read(1):
+                    raise ShardError(f"{file} does not hold what its end says; {_REMEDY}")
+                return
+            if count >= 0 or start:
+                yield PlacedBlock(block, begin, stop)
+            count, begin = count + 1, stop
+    after = f"after byte {begin}" if start else f"after {max(count, 0)} blocks"
+    raise ShardError(f"{file} was cut {after}; {_REMEDY}")
+
+
+def read_block(path: str | os.PathLike[str], start: int) -> Block:
+    """Return the block that begins at byte `start`.
+
+    Raises
+    ------
+    MissingFileError, ShardError
+        As `read_shard`.
+    """
+    for placed in read_shard_from(path, start):
+        return placed.block
+    raise ShardError(f"no block begins at byte {start} of {path}; {_REMEDY}")
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if not file.is_file():
         raise MissingFileError(f"{file} does not exist; make the shard")
-    count = -1  # the label comes first
-    with file.open("rb") as stream:
-        for block in _blocks(stream, file):
-            if block.name == _END:
-                if block.facts.get("blocks") != count or stream.read(1):
-                    raise ShardError(f"{file} does not hold what its end says; {_REMEDY}")
-                return
-            if count >= 0:
-                yield block
-            count += 1
-    raise ShardError(f"{file} was cut after {max(count, 0)} blocks; {_REMEDY}")
+    return file
 
 
 def label_of(path: str | os.PathLike[str]) -> str | None:
-    """Return the label of a finished shard; None if the file is none, or was cut at its start."""
-    with contextlib.suppress(OSError, ShardError), Path(path).open("rb") as stream:
-        return str(next(_blocks(stream, Path(path))).facts.get("label"))
+    """Return the label of a finished shard; None if the file is none, or was cut.
+
+    Only heads are read; whether payloads are as they were written is for `check_shard` to say.
+    """
+    file = Path(path)
+    with contextlib.suppress(OSError, ShardError), file.open("rb") as stream:
+        if stream.read(len(MAGIC)) != MAGIC:
+            return None
+        label, count, size = None, -1, os.fstat(stream.fileno()).st_size
+        while start := stream.read(4):
+            head = _head(stream, start, file)
+            if count < 0:
+                label = str(head["facts"].get("label"))
+            elif head["name"] == _END:
+                is_whole = head["facts"].get("blocks") == count and stream.tell() == size
+                return label if is_whole else None
+            stream.seek(head["bytes"], os.SEEK_CUR)
+            count += 1
     return None
 
 
-def check_shard(path: str | os.PathLike[str]) -> int:
+def stated_checksum(path: str | os.PathLike[str]) -> tuple[int, str]:
+    """Return the number of blocks and the checksum that the end of a shard states.
+
+    Nothing else is read, so this takes no time and proves only that the file was not cut.
+
+    Raises
+    ------
+    MissingFileError, ShardError
+        If there is no such file, or it has no end.
+    """
+    file = _existing(path)
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - _LONGEST_END))
+        tail = stream.read()
+    start = tail.rfind(f'{{"name": "{_END}"'.encode())
+    with contextlib.suppress(ValueError, KeyError):
+        facts = json.loads(tail[start:-4])["facts"]  # four bytes of CRC follow
+        if start > 0 and tail[-4:] == struct.pack("<I", zlib.crc32(tail[start:-4])):
+            return int(facts["blocks"]), str(facts["sha256"])
+    raise ShardError(f"{file} has no end: it was cut, or is not a shard; {_REMEDY}")
+
+
+def check_shard(
+    path: str | os.PathLike[str], tell: Callable[[Block], None] = lambda _: None
+) -> int:
     """Read a whole shard, compare it with its checksum, and return the number of its blocks.
+
+    Parameters
+    ----------
+    path : the shard
+    tell : is given every block
 
     Raises
     ------
@@ -196,7 +291,10 @@ def check_shard(path: str | os.PathLike[str]) -> int:
         As `read_shard`.
     """
     file = Path(path)
-    count = sum(1 for _ in read_shard(file))
+    count = 0
+    for block in read_shard(file):
+        tell(block)
+        count += 1
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         start = 0
@@ -238,9 +336,9 @@ def _encoded(block: Block) -> bytes:
     return struct.pack("<I", len(text)) + text + struct.pack("<I", zlib.crc32(text)) + content
 
 
-def _blocks(stream: BinaryIO, path: Path) -> Iterator[Block]:
+def _blocks(stream: BinaryIO, path: Path, is_begun: bool = False) -> Iterator[Block]:
     """Yield blocks until the file ends, or raise where it is torn."""
-    if stream.read(len(MAGIC)) != MAGIC:
+    if not is_begun and stream.read(len(MAGIC)) != MAGIC:
         raise ShardError(f"{path} is no shard of this version: it does not begin with {MAGIC!r}")
     while start := stream.read(4):
         head = _head(stream, start, path)

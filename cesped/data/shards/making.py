@@ -113,11 +113,13 @@ def make_shards(
     DiskFullError
         If there is not enough room; what is done is kept.
     UnwritableError, OptionError
-        If nothing can be written, or the plan cannot be carried out.
+        If nothing can be written, the plan cannot be carried out, or the folder has shards of
+        another plan.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     own = range(part[0], plan.n_shards, part[1])
+    _check_others(plan, folder, own)
     _check_space(plan, folder, own)
     failed: list[tuple[str, str]] = []
     total = sum(len(plan.structures_of(index)) for index in own)
@@ -160,8 +162,24 @@ def seconds_per_structure(plan: ShardPlan) -> float:
     return float(np.mean(spent))
 
 
+def _check_others(plan: ShardPlan, folder: Path, own: range) -> None:
+    """Raise if finished shards of another plan lie where this one's would; none is overwritten."""
+    strange = [
+        path for path in folder.glob("shard-*.shard") if path.name >= plan.shard_name(plan.n_shards)
+    ]
+    for index in own:
+        path = folder / plan.shard_name(index)
+        if label_of(path) not in (None, plan.label_of(index)):
+            strange.append(path)
+    if strange:
+        raise OptionError(
+            f"{len(strange)} shards in {folder} were made of other structures or with other "
+            f"options, such as {min(strange).name}; delete them, or name another folder"
+        )
+
+
 def _check_space(plan: ShardPlan, folder: Path, own: range) -> None:
-    missing = [index for index in own if not (folder / plan.shard_name(index)).exists()]
+    missing = [index for index in own if label_of(folder / plan.shard_name(index)) is None]
     share = sum(len(plan.structures_of(index)) for index in missing) / len(plan.structures)
     needed = int(share * plan.n_bytes)
     free = shutil.disk_usage(folder).free
