@@ -24,6 +24,19 @@ class Progress(Protocol):
         """
 
 
+def say(advance: Advance, text: str) -> None:
+    """Show a few words on how an open step goes, where its watcher has room for them.
+
+    Parameters
+    ----------
+    advance : what `task` yielded
+    text : replaces what was said before
+    """
+    show = getattr(advance, "say", None)
+    if show is not None:
+        show(text)
+
+
 class SilentProgress:
     """A `Progress` that shows nothing: the default of library calls."""
 

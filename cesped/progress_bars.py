@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -69,6 +69,16 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+class _Step:
+    """What a step's work calls: as a function with the units done, and `say` with a few words."""
+
+    def __init__(self, advance: Advance, show: Callable[[str], None]) -> None:
+        self._advance, self.say = advance, show
+
+    def __call__(self, units: int) -> None:
+        self._advance(units)
+
+
 class LineProgress:
     """A `Progress` for log files: a line when a step ends, and now and then in a long one.
 
@@ -100,6 +110,11 @@ class LineProgress:
         """Report one step; the yielded function takes the units done since the last call."""
         started = last_report = time.monotonic()
         here_before = done
+        words = ""
+
+        def show(text: str) -> None:
+            nonlocal words
+            words = f", {text}"
 
         def advance(units: int) -> None:
             nonlocal done, last_report
@@ -112,10 +127,10 @@ class LineProgress:
                     self._write(f"{description}: {_transferred(done, total, rate)}")
                 else:
                     share = f"{100 * done // total} %" if total else f"{done} done"
-                    self._write(f"{description}: {share} after {now - started:.0f} s")
+                    self._write(f"{description}: {share} after {now - started:.0f} s{words}")
 
         try:
-            yield advance
+            yield _Step(advance, show)
         except BaseException:
             seconds = time.monotonic() - started
             self._write(f"{description}: stopped after {seconds:.1f} s", is_last=True)
@@ -123,7 +138,7 @@ class LineProgress:
         seconds = time.monotonic() - started
         if seconds >= self._quiet_below_s:
             size = f"{format_bytes(done)} " if in_bytes else ""
-            self._write(f"{description}: {size}done in {seconds:.1f} s", is_last=True)
+            self._write(f"{description}: {size}done in {seconds:.1f} s{words}", is_last=True)
 
     def _write(self, line: str, is_last: bool = False) -> None:
         if self._writes_over:
@@ -168,6 +183,7 @@ class BarProgress:
             _amount_column(),
             # one line of 80 letters: the time left while there is some, then the time it took
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[words]}", markup=False),
             console=Console(file=stream),
         )
         self._open_steps = 0
@@ -180,14 +196,19 @@ class BarProgress:
         if self._open_steps == 0:
             self._bars.start()
         self._open_steps += 1
-        bar = self._bars.add_task(description, total=total, completed=done, in_bytes=in_bytes)
+        bar = self._bars.add_task(
+            description, total=total, completed=done, in_bytes=in_bytes, words=""
+        )
         finished = False
 
         def advance(units: int) -> None:
             self._bars.advance(bar, units)
 
+        def show(text: str) -> None:
+            self._bars.update(bar, words=text)
+
         try:
-            yield advance
+            yield _Step(advance, show)
             finished = True
         finally:
             if finished:

@@ -256,5 +256,7 @@ class ViewOrigin(Choice):
 
     #: drawn from maps, without end
     MAPS = "maps"
-    #: particles of an entry, with its poses
+    #: images of many structures, stored in shards
+    SHARDS = "shards"
+    #: real particles, with the poses of their star files
     PARTICLES = "particles"

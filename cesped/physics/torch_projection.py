@@ -59,6 +59,12 @@ class TorchProjector:
         self._grid = torch.view_as_complex(grid).reshape(-1).to(self.device)
         self._place, self._frequencies = self._disc()
 
+    @staticmethod
+    def bytes_of(box: int, padding: int = 2) -> int:
+        """Return what the grid of a map of `box` voxels takes on the device [bytes]."""
+        reach = padding * (box // 2) + 1
+        return 8 * (2 * reach + 1) ** 2 * (reach + 1)
+
     def _disc(self) -> tuple[Tensor, Tensor]:
         """Return where samples lie in a flattened half plane, and their frequencies `(M, 2)`."""
         n = self.box

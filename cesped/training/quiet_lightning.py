@@ -101,7 +101,7 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
     try:
         return pl.Trainer(
             max_epochs=rounds,
-            plugins=[AtomicCheckpointIO(), *_cluster()],
+            plugins=[AtomicCheckpointIO(), *cluster_environments()],
             accelerator=chosen.accelerator,
             devices="auto" if chosen.devices is None else chosen.devices,
             num_nodes=chosen.num_nodes,
@@ -127,7 +127,7 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
         ) from error
 
 
-def _cluster() -> list[ClusterEnvironment]:
+def cluster_environments() -> list[ClusterEnvironment]:
     """Return SLURM where this is one of its tasks; a run is requeued and resumed from its folder.
 
     Lightning's own way would leave states in the middle of a round, which it then prefers.

@@ -113,7 +113,7 @@ def test_weights_say_where_they_come_from(trained):
 
 def test_a_finished_training_is_not_done_again(trained, source_of, monkeypatch):
     folder, done = trained
-    monkeypatch.setattr(learning._Work, "run_stages", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(learning.Work, "run_stages", lambda *_: pytest.fail("trained again"))
     again = train_views(folder, tiny_stages(), source_of, inputs={"maps": ["phantom"]})
     assert [row.step for row in again.rows] == [row.step for row in done.rows]
 

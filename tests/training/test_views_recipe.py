@@ -9,17 +9,21 @@ STAGE = "stages: [{steps: 2}]"
 
 
 def test_recipes_of_the_package_follow_the_paper():
-    assert recipe_names() == ["demo", "paper", "small"]
-    paper = load_views_recipe("paper")
+    assert recipe_names() == ["cpu", "demo", "progressive", "small"]
+    paper = load_views_recipe("progressive")
     views = [stage.views for stage in paper.stages]
+    assert [stage.source for stage in paper.stages] == ["maps", *["shards"] * 5, "particles"]
     assert views == sorted(views)
     assert (views[0], views[-1]) == (2, 32)
     assert paper.stages[0].snr is None
     assert paper.stages[0].maps == 1
-    assert max(stage.snr[1] for stage in paper.stages[1:]) == 10
-    assert min(stage.snr[0] for stage in paper.stages[1:]) == 0.1
-    assert all(stage.defocus_angst for stage in paper.stages[1:])
-    assert paper.stages[-1].max_shift_px == 10
+    simulated = paper.stages[1:-1]
+    assert max(stage.snr[1] for stage in simulated) == 10
+    assert min(stage.snr[0] for stage in simulated) == 0.1
+    assert all(stage.defocus_angst and stage.max_shift_px == 10 for stage in simulated)
+    images = [stage.steps * stage.batch * stage.views for stage in paper.stages]
+    assert sum(images[1:-1]) == 113_600 * 100 * 1000
+    assert images[-1] == pytest.approx(4 * 30_000 * 1000, rel=1e-4)
 
 
 def test_single_settings_change_a_stage_and_a_section():
@@ -49,7 +53,7 @@ def test_single_settings_change_a_stage_and_a_section():
         ("stages: [{steps: 2, snr: 3}]", "must be a range such as"),
         ("stages: [{steps: 2, lr: 0}]", "lr is 0.0; it must be above 0"),
         ("stages: [{steps: 2, max_shift_px: -1}]", "max_shift_px is -1.0"),
-        ("stages: [{steps: 2, source: shards}]", "'shards' is not a ViewOrigin"),
+        ("stages: [{steps: 2, source: maps3}]", "'maps3' is not a ViewOrigin"),
         ("stages: [{steps: 2, source: particles, snr: [1, 2]}]", "snr has no effect on particles"),
         (
             "stages: [{steps: 2, defocus_angst: [1, 2], ctf_table: a.csv}]",
@@ -60,6 +64,19 @@ def test_single_settings_change_a_stage_and_a_section():
         (f"{STAGE}\ntrainer: {{seed: -1}}", "trainer.seed is -1; it must be 0 or more"),
         (f"{STAGE}\ndata: {{held_out_share: 1}}", "use a share between 0 and 1"),
         (f"{STAGE}\nloss: {{alpha: 0}}", "loss.alpha is 0.0; it must be above 0"),
+        ("stages: [{steps: 2, source: shards, sets: 3}]", "sets has no effect on shards"),
+        ("stages: [{steps: 2, reference_within_deg: [0, 190]}]", "give two angles from 0 to 180"),
+        ("stages: [{steps: 2, reference_share: 0}]", "use a share above 0"),
+        (f"{STAGE}\ntrainer: {{strategy: deepspeed}}", "use one of: auto, ddp, fsdp"),
+        (f"{STAGE}\ntrainer: {{devices: 0}}", "trainer.devices is 0; it must be above 0"),
+        (f"{STAGE}\ndata: {{shard_lanes: 0}}", "data.shard_lanes is 0"),
+        (f"{STAGE}\nparticles: [{{halfset: 0}}]", "particles 1: give a target, which is an entry"),
+        (f"{STAGE}\nparticles: [{{target: a}}]", "say which halfset of a is learned from"),
+        (f"{STAGE}\nparticles: [{{target: a, halfset: 2}}]", "halfset is 2; it must be 0 or 1"),
+        (f"{STAGE}\nparticles: [{{target: a, halfset: 0, root: x}}]", "an entry knows its root"),
+        (f"{STAGE}\nparticles: [{{star: a, weight: 0}}]", "weight is 0.0; it must be above 0"),
+        (f"{STAGE}\nparticles: [{{star: a, max_particles: 1}}]", "it must be 2 or more"),
+        (f"{STAGE}\nparticles: 3", "particles must be a list of datasets"),
         ("stages: [", "is not YAML"),
     ],
 )
@@ -86,5 +103,5 @@ def test_faults_of_single_settings_are_named(name, complaint):
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():
-    with pytest.raises(OptionError, match="use demo, paper, small, or the path"):
+    with pytest.raises(OptionError, match="use cpu, demo, progressive, small, or the path"):
         load_views_recipe("nosuch")

@@ -5,7 +5,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ STATE_NAME = "last.ckpt"
 IDENTITY_NAME = "run.json"
 LOG_NAME = "log.csv"
 PROVENANCE_NAME = "provenance.json"
+CURVE_NAME = "learning_curve.png"
 _MARK, _FORMAT = "cesped training on views", 1
 
 
@@ -46,12 +47,17 @@ class ViewRow:
 
 @dataclass(frozen=True)
 class ViewState:
-    """An unfinished training: steps done over all stages, weights, optimizer, log."""
+    """An unfinished training: steps done over all stages, weights, optimizer, log.
+
+    `streams` says where a stage's source is, if it is one that goes through files: `stage`, and
+    `lanes` with what each needs to go on.
+    """
 
     step: int
     weights: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     rows: tuple[ViewRow, ...]
+    streams: dict[str, Any] = field(default_factory=dict)
 
 
 class ViewRunFolder:
@@ -74,8 +80,13 @@ class ViewRunFolder:
         """Whether the training has come to its end."""
         return self.weights.is_file() and not self._state.is_file()
 
-    def claim(self, resume: bool = True) -> None:
+    def claim(self, resume: bool = True, is_main: bool = True) -> None:
         """Refuse a folder that holds the work of another training, or empty it.
+
+        Parameters
+        ----------
+        resume : go on with what is there
+        is_main : whether this process writes; others only look
 
         Raises
         ------
@@ -84,8 +95,9 @@ class ViewRunFolder:
         """
         identity = self.path / IDENTITY_NAME
         if not resume:
-            for name in (STATE_NAME, WEIGHTS_NAME, PROVENANCE_NAME, LOG_NAME):
-                (self.path / name).unlink(missing_ok=True)
+            for name in (STATE_NAME, WEIGHTS_NAME, PROVENANCE_NAME, LOG_NAME, CURVE_NAME):
+                if is_main:
+                    (self.path / name).unlink(missing_ok=True)
         elif self._state.is_file() or self.weights.is_file():
             different = _differences(_read_json(identity), self.identity)
             if different:
@@ -94,7 +106,8 @@ class ViewRunFolder:
                     f"(see {identity}); use another folder, or start anew without resuming"
                 )
             return
-        write_text_atomic(identity, json.dumps(self.identity, indent=2) + "\n")
+        if is_main:
+            write_text_atomic(identity, json.dumps(self.identity, indent=2) + "\n")
 
     def read_state(self) -> ViewState | None:
         """Return the state of an unfinished training, if there is one.
@@ -114,7 +127,8 @@ class ViewRunFolder:
                 "without resuming"
             )
         rows = tuple(ViewRow(**row) for row in content["rows"])
-        return ViewState(content["step"], content["weights"], content["optimizer"], rows)
+        streams = content.get("streams", {})  # earlier versions had none
+        return ViewState(content["step"], content["weights"], content["optimizer"], rows, streams)
 
     def write_state(self, state: ViewState) -> None:
         """Keep a state and its log, in place of the last one."""
@@ -128,6 +142,7 @@ class ViewRunFolder:
                 "weights": state.weights,
                 "optimizer": state.optimizer,
                 "rows": rows,
+                "streams": state.streams,
             },
         )
         self.write_log(state.rows)
@@ -136,7 +151,7 @@ class ViewRunFolder:
         """Write the rows as CSV."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([field.name for field in fields(ViewRow)])
+        writer.writerow([each.name for each in fields(ViewRow)])
         for row in rows:
             values = astuple(row)
             writer.writerow([*values[:2], *(f"{value:.6g}" for value in values[2:])])

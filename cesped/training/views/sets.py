@@ -1,7 +1,7 @@
 """Sets of views of one particle each, with their poses, and what a network should say of them."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ class ViewBatch:
     rotations : `(B, N, 3, 3)` float32, `x_volume = R @ x_image`
     shifts_px : `(B, N, 2)` float32, displacement x, y of the content [pixel of `images`]
     clean_images : `(B, N, 1, n, n)` without noise, with shift and CTF; None where nobody knows
-    operators : `(G, 3, 3)` float32 rotations that turn the particle into itself; None if none does
+    operators : `(G, 3, 3)` float32 rotations that turn the particle into itself, or `(B, G, 3, 3)`
+        where those of the sets differ, with some repeated; None if none does
     """
 
     images: Tensor
@@ -45,12 +46,13 @@ class ViewBatch:
     def part(self, start: int, stop: int) -> "ViewBatch":
         """Return the sets from `start` up to `stop`."""
         clean = None if self.clean_images is None else self.clean_images[start:stop]
+        own = self.operators is not None and self.operators.ndim == 4
         return ViewBatch(
             self.images[start:stop],
             self.rotations[start:stop],
             self.shifts_px[start:stop],
             clean,
-            self.operators,
+            self.operators[start:stop] if own and self.operators is not None else self.operators,
         )
 
 
@@ -68,6 +70,23 @@ class ViewSource(Protocol):
         """
 
 
+@runtime_checkable
+class StreamedSource(ViewSource, Protocol):
+    """A source that gives its training sets in order, and can go on from where it was."""
+
+    def expect(self, numbers: "list[int]", views: int, stream: tuple[int, ...]) -> None:
+        """Prepare the sets of these numbers, which are drawn next."""
+
+    def state(self) -> dict[int, dict[str, Any]]:
+        """Return what `restore` needs, of this process's part, as plain values."""
+
+    def restore(self, state: dict[int, dict[str, Any]]) -> None:
+        """Go on from the states of all processes."""
+
+    def close(self) -> None:
+        """Leave off."""
+
+
 def generator_of(stream: tuple[int, ...], number: int) -> np.random.Generator:
     """Return the random numbers of one set."""
     return np.random.default_rng([*stream, number])
@@ -80,12 +99,14 @@ def true_rotations(batch: ViewBatch, maps: PlanarMaps, convention: MapConvention
     that fits the network's map best, as sum over pixels of X . R X0. The reference is itself.
     """
     relative = relative_rotations(batch.rotations)
-    if batch.operators is None or len(batch.operators) < 2:
+    if batch.operators is None or batch.operators.shape[-3] < 2:
         return relative
+    operators = batch.operators if batch.operators.ndim == 4 else batch.operators[None]
+    operators = operators.expand(len(batch), *operators.shape[1:])
     first, others = batch.rotations[:, :1], batch.rotations[:, 1:]
     # (B, N - 1, G, 3, 3): R_ref^T g R_i
     mates = torch.einsum(
-        "bzji,gjk,bnkl->bngil", first, batch.operators, others
+        "bzji,bgjk,bnkl->bngil", first, operators, others
     )  # z has one element, and is summed over
     height, width = batch.images.shape[-2:]
     points = nyquist_points(maps.points.detach().float(), convention)[:, 1:]
