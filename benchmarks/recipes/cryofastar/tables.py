@@ -55,8 +55,8 @@ def joined_halves(folder, star):
 
 
 def figures_of(scores):
-    """Return the figures of the table, from the folder of an evaluation; None if there is none."""
-    rows = json.loads((scores / "metrics.json").read_text("utf-8"))["rows"]
+    """Return the figures of the table, from the folder of an evaluation; None where unknown."""
+    rows = json.loads((scores / "metrics.json").read_text("utf-8"))["cesped"]["rows"]
     found = {}
     for name, metric, masked, _ in FIGURES:
         these = [
@@ -64,8 +64,7 @@ def figures_of(scores):
             for row in rows
             if row["metric"] == metric
             and row["masked"] == masked
-            and row["half"] in ("all", "mean")
-            and row["origin"] == "prediction"
+            and (row["poses"], row["half"]) == ("prediction", "all")
         ]
         found[name] = these[0]["value"] if these else None
     return found

@@ -13,6 +13,7 @@ from ...models.cryofastar.model import CryoFastAR
 from ...models.cryofastar.poses import poses_of_maps
 from ...progress import SILENT, Progress
 from .features import ViewFeatures
+from .speed import ImagesPerSecond
 
 #: Views that the paper decodes together: the reference and 127 others.
 VIEWS = 128
@@ -102,7 +103,8 @@ def poses_in_one_frame(
     device = next(model.parameters()).device
     rotations, shifts = torch.empty(len(filled), 3, 3), torch.empty(len(filled), 2)
     confidence, own = torch.empty(len(filled)), []
-    with progress.task("posing particles", len(others)) as advance:
+    with progress.task("posing particles", len(others)) as bar:
+        advance = ImagesPerSecond(bar)
         for start in range(0, len(filled), size * groups_at_once):
             part = slice(start, start + size * groups_at_once)
             groups = filled[part].view(-1, size)

@@ -19,6 +19,7 @@ from ...io.files import atomic_path, write_text_atomic
 from ...models.cryofastar.model import CryoFastAR
 from ...progress import SILENT, Progress
 from .features import ViewFeatures, encode_views
+from .speed import ImagesPerSecond
 
 #: Particles of a chunk: two of the stacks that some weights want normalised together.
 CHUNK = 256
@@ -123,7 +124,8 @@ def encode_particles(
         else:
             part.copy_(found)
             reused += len(part)
-    with progress.task("encoding particles", count, done=reused) as advance:
+    with progress.task("encoding particles", count, done=reused) as bar:
+        advance = ImagesPerSecond(bar)
         for start, chunk in _read_ahead(images, missing):
             for number, batch in enumerate(torch.split(chunk, _BATCH)):
                 first = start + number * _BATCH
