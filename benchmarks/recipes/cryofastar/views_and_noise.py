@@ -1,6 +1,6 @@
 """Errors against the number of views and the SNR: Figure 5 of the CryoFastAR paper.
 
-    python benchmarks/recipes/cryofastar/views_and_noise.py OUT --weights W.safetensors
+    python views_and_noise.py OUT --weights W.safetensors
         --structure 5nrl.cif.gz [--image-size 128] [--particles 2000] [--snr 0.05 0.1 1.0]
         [--views 16 32 64 128] [--box 128] [--device cpu]
 

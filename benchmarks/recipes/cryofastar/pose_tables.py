@@ -1,6 +1,6 @@
 """Find poses in entries with given weights, and set the figures out as the paper's Tables 1 and 2.
 
-    python benchmarks/recipes/cryofastar/tables.py OUT --weights W.safetensors [--image-size 128]
+    python pose_tables.py OUT --weights W.safetensors [--image-size 128]
         ENTRY [ENTRY ...] [--benchmarkDir DIR] [--views 128] [--device auto]
 
 For each entry: `cesped abinitio` on both halves together, then `cesped evaluate-abinitio` (paper,
