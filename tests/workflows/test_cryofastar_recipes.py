@@ -144,9 +144,6 @@ def test_errors_against_views_and_noise(recipe, atoms, tmp_path):
     rows = views.main(words)
     found = [(row["snr"], row["views"], row["particles"]) for row in rows]
     assert found == [(1, 4, 12), (1, 8, 12)]
-        (1, 4, 12),
-        (1, 8, 12),
-    ]
     for row in rows:
         assert 0 < row["rotation_error"] <= row["rotation_error_own_reference"] + 1e-4
     rows = views.main([*words, "--snr", "1", "4"])  # what is there is kept
