@@ -10,7 +10,7 @@ from .batches import split_rows
 from .prepared import PreparedParticles
 from .recipe import TrainingRecipe
 
-_STREAM = 7  # of random numbers, beside those of batches and weights
+_STREAM = 0x616E6368  # of random numbers, apart from those of any epoch
 
 
 def give_anchors(model: PoseModel, particles: PreparedParticles, recipe: TrainingRecipe) -> None:

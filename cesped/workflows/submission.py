@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CespedError, EntryNotFoundError, SubmissionError
 from ..progress import SILENT, Progress
-from ..vocabulary import Severity, Track
+from ..vocabulary import PredictionType, Severity, Track
 from .scoring import ScoringOptions, score_predictions
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def submit_campaign(
     -------
     The manifest; what only the author knows is still to be filled in.
     """
+    from ..evaluation.outputs import read_metrics
     from ..leaderboard.manifest import MANIFEST_NAME, EntrySubmission
     from ..leaderboard.submission import add_predictions, open_or_new
 
@@ -214,6 +215,8 @@ def submit_campaign(
         return Path(folder) / MANIFEST_NAME  # with what its author wrote into it
     if not manifest.entries:
         manifest = _described(manifest, runs[0], recipe)
+        scored = PredictionType.parse(read_metrics(metrics).prediction_type)
+        manifest = replace(manifest, prediction_type=scored)
     entry = EntrySubmission(
         name=target, checksums=("", ""), learned_on=(1, 0), learned_from=(sums[1], sums[0])
     )
@@ -228,7 +231,7 @@ def _described(manifest: "Manifest", run: dict[str, Any], recipe: dict[str, Any]
     learned = "the other half of each entry"
     if "pretraining" in recipe:
         learned = f"{learned}, after projections of that half's own map"
-    elif run["start_from_sha256"] is not None:
+    elif run["start_from_sha256"] is not None or "weights_sha256" in run:
         learned = f"{TO_FILL_IN}: the models began with given weights, then learned on {learned}"
     return replace(
         manifest,

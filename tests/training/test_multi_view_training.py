@@ -5,9 +5,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from small_cryofastar import SETTINGS, SIZES
 from test_fit import KillAt, KilledError
 from test_several_processes import run_python, train_words
-from tiny_runs import TARGET, TINY_VIEWS, make_tiny_entry, views_recipe
+from tiny_runs import TARGET, make_tiny_entry, views_recipe
 
 from cesped.data.conventions import read_particle_table
 from cesped.errors import CheckpointError
@@ -82,7 +83,7 @@ def test_it_does_not_predict_the_half_that_it_learned_from(whole_run, entry_dir,
 
 def weights_that_know(path, target, halfset, seed=0):
     torch.manual_seed(seed)
-    network = CryoFastAR(CryoFastARConfig(**TINY_VIEWS["model.size"]))
+    network = CryoFastAR(CryoFastARConfig(**SIZES))
     network.save(path, {"inputs": {"entry": {"target": target, "halfset": halfset}}})
     return network
 
@@ -114,7 +115,7 @@ def test_weights_that_know_the_other_half_are_refused(entry_dir, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_train_the_model_of_one(entry_dir, tmp_path):
-    settings = [word for name, value in TINY_VIEWS.items() for word in (f"--{name}", str(value))]
+    settings = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
     words = train_words(entry_dir, tmp_path / "two", "--trainer.devices", "2", *settings)
     words = [word for word in words if word not in ("--model.widths", "[4, 8, 8]")]
     for name in ("--model.l_max", "--model.grid_order"):

@@ -1,6 +1,7 @@
 """An entry and a recipe so small that a whole training run takes a second or two."""
 
 from plain_cnn import PlainCnn
+from small_cryofastar import SETTINGS
 
 from cesped.data.demo_entry import DemoSpecification, make_entry
 from cesped.models import registry
@@ -55,31 +56,10 @@ def cnn_recipe(**overrides):
     return load_recipe("demo", values, {k.replace("__", "."): v for k, v in overrides.items()})
 
 
-#: A CryoFastAR of a few thousand numbers, for images of 16 px.
-TINY_VIEWS = {
-    "model.name": "cryofastar",
-    "model.preset": None,
-    "model.size": {
-        "patch_px": 8,
-        "encoder_width": 16,
-        "encoder_depth": 1,
-        "encoder_heads": 2,
-        "decoder_width": 16,
-        "decoder_depth": 1,
-        "decoder_heads": 2,
-        "neck_width": 8,
-    },
-    "model.views": 4,
-    "model.first_views": 2,
-    "model.anchors": 6,
-    "model.references": 2,
-}
-
-
 def views_recipe(**overrides):
     """Return a recipe of CryoFastAR as a model of the benchmark, which takes a second."""
     kept = ("data.", "trainer.")
-    values = {key: value for key, value in TINY.items() if key.startswith(kept)} | TINY_VIEWS
+    values = {key: value for key, value in TINY.items() if key.startswith(kept)} | SETTINGS
     return load_recipe(
         "cryofastar_demo", values, {k.replace("__", "."): v for k, v in overrides.items()}
     )

@@ -26,7 +26,7 @@ class CryoFastARPoses(MultiViewModel):
     Parameters
     ----------
     symmetry : point group of the particle
-    size : `large`, `base`, `small`, `tiny`, or the sizes one by one
+    size : a preset of `config`, such as `large`, or the sizes one by one
     weights : to begin with: a safetensors file, or one that the authors released; its sizes and
         conventions then count. They are kept in the checkpoint, which does not look for it again
     convention, normalization : of maps and views, as the weights have them
@@ -49,15 +49,15 @@ class CryoFastARPoses(MultiViewModel):
         self,
         symmetry: str,
         *,
-        size: str | Mapping[str, Any] = "large",
+        size: str | Mapping[str, Any] = "small",
         weights: str | None = None,
         convention: str = MapConvention.PAPER.value,
         normalization: str = ViewNormalization.IMAGE.value,
         alpha: float = 0.3,
         grid_weight: float = 0.0,
-        views: int = 32,
+        views: int = 8,
         first_views: int | None = None,
-        anchors: int = 64,
+        anchors: int = 32,
         references: int = 4,
         reference_pool: str = "anchors",
         pixel_size_angst: float | None = None,

@@ -4,6 +4,8 @@ import json
 
 import pytest
 import torch
+from second_device import back, second_device, there
+from small_cryofastar import SIZES
 
 from cesped.errors import CheckpointError, OptionError
 from cesped.models.cryofastar.config import CryoFastARConfig
@@ -15,16 +17,6 @@ from cesped.models.cryofastar.views import normalized_views
 from cesped.models.multi_view import ViewSets
 from cesped.models.registry import build_model, model_class
 
-SIZES = {
-    "patch_px": 8,
-    "encoder_width": 16,
-    "encoder_depth": 1,
-    "encoder_heads": 2,
-    "decoder_width": 16,
-    "decoder_depth": 1,
-    "decoder_heads": 2,
-    "neck_width": 8,
-}
 OPTIONS = {"size": SIZES, "views": 4, "anchors": 5, "references": 2, "pixel_size_angst": 2.0}
 
 
@@ -140,3 +132,48 @@ def test_a_prediction_follows_the_frame_of_the_anchors():
     second = model.predict(shown)
     torch.testing.assert_close(second.rotations, turn @ first.rotations, atol=1e-4, rtol=0)
     torch.testing.assert_close(second.shifts_angst, first.shifts_angst)
+
+
+def loss_and_poses(model, images, poses, shown, device=None):
+    """Return loss and prediction, all on `device`."""
+    place = (lambda tensor: tensor) if device is None else device
+    for name, value in list(model.named_parameters()):
+        owner, _, last = name.rpartition(".")
+        setattr(
+            model.get_submodule(owner),
+            last,
+            torch.nn.Parameter(place(value.data), value.requires_grad),
+        )
+    for name, value in list(model.named_buffers()):
+        setattr(model, name, place(value))
+    model.take_anchors(place(images), place(poses), place(torch.zeros(len(images), 2)))
+    model.eval()  # which reference a set has is then not drawn
+    loss = model.loss(
+        place(shown), place(poses[: len(shown)]), place(torch.ones(len(shown))),
+        shifts_angst=place(torch.zeros(len(shown), 2)),
+    )  # fmt: skip
+    return loss, model.predict(place(shown))
+
+
+def proper_rotations(count, seed=0):
+    found = rotations(count, seed=seed)
+    return found * torch.linalg.det(found)[:, None, None]
+
+
+def test_a_second_device_gives_the_same():
+    images, poses, shown = torch.randn(5, 1, 16, 16), proper_rotations(5), torch.randn(4, 1, 16, 16)
+    loss, found = loss_and_poses(small_model("D2"), images, poses, shown)
+    with second_device():
+        far_loss, far = loss_and_poses(small_model("D2"), images, poses, shown, there)
+        torch.testing.assert_close(back(far_loss), loss)
+        torch.testing.assert_close(back(far.rotations), found.rotations, atol=1e-4, rtol=0)
+        torch.testing.assert_close(back(far.shifts_angst), found.shifts_angst, atol=1e-4, rtol=0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same():
+    images, poses, shown = torch.randn(5, 1, 16, 16), proper_rotations(5), torch.randn(4, 1, 16, 16)
+    loss, found = loss_and_poses(small_model("D2"), images, poses, shown)
+    far_loss, far = loss_and_poses(small_model("D2"), images, poses, shown, lambda t: t.cuda())
+    torch.testing.assert_close(far_loss.cpu(), loss, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(far.rotations.cpu(), found.rotations, atol=1e-2, rtol=0)
