@@ -20,6 +20,7 @@ from cesped.io.stack import StackWriter
 from cesped.io.star_writer import write_star
 from cesped.physics.ctf import CtfParameters, ctf_half_plane
 from cesped.physics.noise import noise_sigma, signal_variance, white_noise
+from cesped.physics.noise_spectrum import NoiseSpectrum, colour_noise
 from cesped.physics.projection import Projector
 from cesped.progress import SILENT, Progress
 
@@ -38,6 +39,7 @@ def simulate_stack(
     snr: float | None,
     generator: np.random.Generator,
     random_subset: int | None = None,
+    spectrum: NoiseSpectrum | None = None,
     progress: Progress = SILENT,
 ) -> Path:
     """Write simulated particles: a RELION 3.1 star file, and its stack beside it.
@@ -53,6 +55,7 @@ def simulate_stack(
         divided by the variance of the noise, which is the same for all; no noise when None
     generator : source of the noise
     random_subset : value of rlnRandomSubset; no such column when None
+    spectrum : of the noise; white when None
     progress : told of every image
 
     Returns
@@ -80,6 +83,7 @@ def simulate_stack(
         batches = _projections(projector, poses, ctf, pixel_size_angst, sample)
         power = torch.cat([signal_variance(images) for images in batches])
         sigma = noise_sigma(float(power.mean()), snr)
+    colour = None if spectrum is None else spectrum.amplitudes(box, pixel_size_angst)
     with (
         StackWriter(stack, len(poses), box, pixel_size_angst) as writer,
         progress.task(f"Simulating {stack.name}", len(poses)) as advance,
@@ -87,7 +91,8 @@ def simulate_stack(
         rows = np.arange(len(poses))
         for images in _projections(projector, poses, ctf, pixel_size_angst, rows):
             if sigma > 0:
-                images = images + white_noise(tuple(images.shape), sigma, generator)
+                noise = white_noise(tuple(images.shape), sigma, generator)
+                images = images + (noise if colour is None else colour_noise(noise, colour))
             writer.append(images.numpy())
             advance(len(images))
     tables = simulated_tables(stack.name, box, pixel_size_angst, poses, ctf, random_subset)

@@ -101,7 +101,8 @@ class TorchProjector:
                 start = first + (step_z * self._side + step_y) * self._width
                 weight = weight_z * weight_y
                 values += weight * ((1 - x) * self._grid[start] + x * self._grid[start + 1])
-        values = torch.where(is_opposite, values.conj(), values)
+        # not lazily: not every device knows a tensor that is still to be conjugated
+        values = torch.where(is_opposite, values.conj_physical(), values)
         n = self.box
         half_planes = torch.zeros(
             (len(turns), n * (n // 2 + 1)), dtype=torch.complex64, device=self.device

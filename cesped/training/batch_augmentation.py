@@ -35,6 +35,11 @@ class BatchAugmentation:
         if recipe.recipe is not None:
             self._augmenter = Augmenter(recipe.recipe, oversampling=_OVERSAMPLING)
 
+    @property
+    def _moves(self) -> bool:
+        recipe = self.recipe
+        return bool(recipe.max_turn_deg or recipe.max_shift_px or recipe.opposite_views)
+
     def __call__(
         self,
         images: torch.Tensor,
@@ -61,7 +66,9 @@ class BatchAugmentation:
                 noise_deviation=self._noise_deviation,
             )
         move = draw_moves(len(images), self.recipe, generator)
-        moved = move_images(images, move, oversampling=_OVERSAMPLING)
+        moved = images
+        if self._moves:  # images that are drawn anew in each step need not be turned as well
+            moved = move_images(images, move, oversampling=_OVERSAMPLING)
         if self.recipe.noise_std > 0:
             strength = torch.rand(len(images), 1, 1, 1, generator=generator)
             noise = torch.randn(images.shape, generator=generator) * strength

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..data.conventions import read_particle_table
@@ -17,12 +18,15 @@ from ..io.files import check_writable
 from ..models.registry import PoseModel
 from ..progress import SILENT, Advance, Progress
 from ..vocabulary import Keep, Schedule
+from .anchors import give_anchors
 from .batches import BatchDataset, StepRows, split_rows
 from .checkpoint import CheckpointCard, load_checkpoint, save_checkpoint
+from .drawn import DrawnParticles
 from .history import HistoryRow, RunLog
-from .prepared import PreparedParticles, preprocessing_from_recipe, preprocessing_to_dict
+from .prepared import preprocessing_from_recipe
 from .provenance import describe_model, write_provenance
 from .ranks import is_main_process
+from .raw_channel import channels_to_dict, particles_of
 from .recipe import TrainingRecipe
 from .run_folder import (
     BEST_NAME,
@@ -35,7 +39,7 @@ from .run_folder import (
     inputs_of_run,
     read_identity,
 )
-from .starting_model import check_start, compile_parts, initial_model
+from .starting_model import check_start, check_unseen_weights, compile_parts, initial_model
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -145,15 +149,21 @@ class _Run:
             data.ctf_correction,
             data.apply_perImg_normalization,
         )
-        self.particles = PreparedParticles(
-            table, self.preprocessing, data.max_memory_gib, data.cache_dir
+        self.particles = particles_of(
+            table, self.preprocessing, data.raw_channel, data.max_memory_gib, data.cache_dir
         )
         self.train_rows, self.validation_rows = split_rows(
             len(table), data.train_share, data.split_seed
         )
+        self.drawn: DrawnParticles | None = None
+        if recipe.simulation.map is not None:
+            self.drawn = DrawnParticles(recipe, entry, table, self.preprocessing)
+            count = recipe.simulation.epoch_images or len(self.train_rows)
+            self.train_rows = np.arange(count)  # of no file: only how many there are counts
         self.model, self.learned_before = initial_model(
             recipe, entry.symmetry, self.particles.pixel_size_angst, start_from
         )
+        check_unseen_weights(self.learned_before, recipe, entry.target, entry.halfset)
         self.log = RunLog(folder, f"{entry.target}, half {entry.halfset}")
         self.rows: list[HistoryRow] = []
         self.weights: dict[str, torch.Tensor] = {}
@@ -174,7 +184,8 @@ class _Run:
         with quiet_lightning():
             trainer = make_trainer(recipe, rounds, self.folder)
             stream_of_recipe(self.train_rows, recipe, 0, trainer.world_size)  # can it be divided?
-            self.particles.load(progress, f"Preparing images of {self.what}")
+            shown = None if self.drawn is None else self.validation_rows
+            self.particles.load(progress, f"Preparing images of {self.what}", shown)
             if not state.is_file():
                 self._begin(identity, progress)
             with progress.task(f"Training on {self.what}", self.total_steps) as advance:
@@ -187,7 +198,8 @@ class _Run:
         table = self.particles.table
         with progress.task(f"Checksums of {self.what}", None):
             inputs = inputs_of_run(self.entry, table)
-        begin_run(self.folder, identity, inputs, table.ids, (self.train_rows, self.validation_rows))
+        rows = self.train_rows if self.drawn is None else np.empty(0, np.int64)
+        begin_run(self.folder, identity, inputs, table.ids, (rows, self.validation_rows))
 
     def _fit(self, trainer: "pl.Trainer", steps_per_epoch: int, advance: Advance) -> int:
         from .callbacks import KeepHistory, ReportProgress, SaveState
@@ -195,6 +207,7 @@ class _Run:
         from .module import PoseModule
 
         recipe, particles = self.recipe, self.particles
+        give_anchors(self.model, particles, recipe)
         module = PoseModule(
             self.model,
             recipe,
@@ -221,7 +234,9 @@ class _Run:
         reporter = ReportProgress(advance)
         state = self.folder / STATE_NAME
         trainer.callbacks += [reporter, history, SaveState(state)]  # type: ignore[attr-defined]
-        batches = PoseDataModule(particles, self.train_rows, self.validation_rows, recipe)
+        batches = PoseDataModule(
+            particles, self.train_rows, self.validation_rows, recipe, self.drawn
+        )
         try:
             trainer.fit(module, datamodule=batches, ckpt_path=state if state.is_file() else None)
         except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
@@ -248,6 +263,9 @@ class _Run:
             model, card = self.model.eval(), self._card(self.rows[-1])
         facts = {**read_identity(self.folder), **facts, "steps": self.rows[-1].step}
         facts |= {"n_train": len(self.train_rows), "processes": self.processes}
+        if self.drawn is not None:
+            images = self.rows[-1].step * self.recipe.data.batch_size
+            facts |= {"n_train": 0, "drawn": {**self.drawn.map.facts, "images": images}}
         facts |= {"model": {**describe_model(model), "config": model.config}}
         facts |= {"validation": card.validation, "temperature": self._calibrate(model)}
         write_provenance(self.folder / PROVENANCE_NAME, facts)
@@ -277,7 +295,7 @@ class _Run:
             model=self.model.config,
             target=self.entry.target,
             halfset=self.entry.halfset,
-            preprocessing=preprocessing_to_dict(self.preprocessing),
+            preprocessing=channels_to_dict(self.preprocessing, self.recipe.data.raw_channel),
             recipe=self.recipe.to_dict(),
             steps=row.step,
             validation=_validation_figures(row),

@@ -79,8 +79,8 @@ class PreparedParticles:
         self._cache_dir = cache_dir
         self._stored: PreparedImages | None = None
         self._images: torch.Tensor | None = None
-        size = self.image_size
-        self.fits_in_memory = len(table) * size * size * 4 <= max_memory_gib * _GIB
+        self._places: NDArray[np.int64] | None = None
+        self._max_memory_gib = max_memory_gib
 
     def __len__(self) -> int:
         return len(self.table)
@@ -100,8 +100,28 @@ class PreparedParticles:
         """Deviation of the background of a prepared image, if it was normalised."""
         return self._preprocessor.noise_deviation
 
-    def load(self, progress: Progress = SILENT, what: str = "Preparing images") -> None:
-        """Prepare all images now, where there is a place to keep them: on disk, in memory.
+    @property
+    def fits_in_memory(self) -> bool:
+        """Whether all images may be kept in memory."""
+        return self._fits(len(self))
+
+    def _fits(self, count: int) -> bool:
+        return count * self.image_size**2 * 4 <= self._max_memory_gib * _GIB
+
+    def load(
+        self,
+        progress: Progress = SILENT,
+        what: str = "Preparing images",
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Prepare images now, where there is a place to keep them: on disk, in memory.
+
+        Parameters
+        ----------
+        progress : told of every image
+        what : it is told
+        rows : which images will be asked for, each once; all when None. Of some nothing is kept
+            on disk
 
         Raises
         ------
@@ -110,21 +130,25 @@ class PreparedParticles:
         DiskFullError, UnwritableError
             If they cannot be kept in `cache_dir`.
         """
-        if self._cache_dir is not None and self._stored is None:
+        if self._cache_dir is not None and self._stored is None and rows is None:
             self._stored = prepare_in_folder(
                 self.table, self._cache_dir, self._preprocessor.options, progress=progress
             )
             what = f"Loading {self._stored.files.name}"
-        if self._images is not None or not self.fits_in_memory:
+        wanted = np.arange(len(self)) if rows is None else rows
+        if self._images is not None or not self._fits(len(wanted)):
             return
         size = self.image_size
-        images = torch.empty(len(self), 1, size, size)
-        with progress.task(what, len(self)) as advance:
-            for start in range(0, len(self), _CHUNK):
-                rows = np.arange(start, min(start + _CHUNK, len(self)))
-                images[start : start + len(rows)] = self._prepare(rows)
-                advance(len(rows))
+        images = torch.empty(len(wanted), 1, size, size)
+        with progress.task(what, len(wanted)) as advance:
+            for start in range(0, len(wanted), _CHUNK):
+                part = wanted[start : start + _CHUNK]
+                images[start : start + len(part)] = self._prepare(part)
+                advance(len(part))
         self._images = images
+        if rows is not None:
+            self._places = np.full(len(self), -1)
+            self._places[rows] = np.arange(len(rows))
 
     def read(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return the images `(B, 1, n, n)` of rows of the table.
@@ -134,9 +158,12 @@ class PreparedParticles:
         MissingImageError, ImageValueError, MetadataError
             If an image cannot be read or used; names the row.
         """
-        if self._images is not None:
-            return self._images[torch.from_numpy(rows)]
-        return self._prepare(rows)
+        if self._images is None:
+            return self._prepare(rows)
+        places = rows if self._places is None else self._places[rows]
+        if len(places) and places.min() < 0:  # not among those that were announced
+            return self._prepare(rows)
+        return self._images[torch.from_numpy(places)]
 
     def _prepare(self, rows: NDArray[np.int64]) -> torch.Tensor:
         if self._stored is not None:

@@ -9,6 +9,7 @@ A recipe file is YAML and holds only what differs from the defaults::
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -24,6 +25,7 @@ from .sections import (
     ModelRecipe,
     OptimizerRecipe,
     PretrainingRecipe,
+    SimulationRecipe,
     TrainerRecipe,
 )
 
@@ -38,17 +40,24 @@ class TrainingRecipe:
     optimizer: OptimizerRecipe = dataclasses.field(default_factory=OptimizerRecipe)
     trainer: TrainerRecipe = dataclasses.field(default_factory=TrainerRecipe)
     pretraining: PretrainingRecipe = dataclasses.field(default_factory=PretrainingRecipe)
+    simulation: SimulationRecipe = dataclasses.field(default_factory=SimulationRecipe)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as a YAML file or a checkpoint holds them.
 
-        `data.cache_dir` is left out: it is a place on this machine, and changes no result; so is
-        a section `pretraining` that asks for nothing.
+        `data.cache_dir` is left out: it is a place on this machine, and changes no result; so are
+        sections `pretraining` and `simulation` that ask for nothing, and the folder of a map.
         """
         values = dataclasses.asdict(self)
         del values["data"]["cache_dir"]
+        if not self.data.raw_channel:  # as in recipes from before there was one
+            del values["data"]["raw_channel"]
         if not self.pretraining.projections:
             del values["pretraining"]
+        if self.simulation.map is None:
+            del values["simulation"]
+        else:
+            values["simulation"]["map"] = Path(self.simulation.map).name
         return values
 
     @classmethod
@@ -191,6 +200,7 @@ def _check_ranges(recipe: TrainingRecipe, where: str) -> None:
             f"{where}: trainer.average_decay is {recipe.trainer.average_decay}; use 0 up to 1"
         )
     _check_parts(recipe, where)
+    _check_simulation(recipe.simulation, where)
     _check_augmentation(recipe.augmentation, where)
 
 
@@ -202,6 +212,32 @@ def _check_parts(recipe: TrainingRecipe, where: str) -> None:
             f"{copies * parts}: augmentation.copies {copies} times "
             f"trainer.accumulate_grad_batches {parts}"
         )
+
+
+def _check_simulation(simulation: SimulationRecipe, where: str) -> None:
+    values, untouched = (dataclasses.asdict(each) for each in (simulation, SimulationRecipe()))
+    unused = [name for name, value in values.items() if value != untouched[name]]
+    if simulation.map is None and unused:
+        raise OptionError(
+            f"{where}: simulation.{unused[0]} has no effect without simulation.map; name the map "
+            "that images are drawn from, or leave it out"
+        )
+    for name in ("snr", "epoch_images"):
+        value = values[name]
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise OptionError(f"{where}: simulation.{name} is {value}; it must be above 0")
+    given = [name for name in ("max_shift_px", "shift_sigma_px") if values[name] is not None]
+    if len(given) == 2:
+        raise OptionError(f"{where}: give simulation.max_shift_px or shift_sigma_px, not both")
+    for name in given:
+        if not (math.isfinite(values[name]) and values[name] >= 0):
+            raise OptionError(f"{where}: simulation.{name} is {values[name]}; it must be 0 or more")
+    if simulation.defocus_angst is not None:
+        low, high = simulation.defocus_angst
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise OptionError(
+                f"{where}: simulation.defocus_angst is [{low:g}, {high:g}]; give the lower first"
+            )
 
 
 def _check_augmentation(augmentation: AugmentationRecipe, where: str) -> None:

@@ -15,6 +15,7 @@ from ..data.entry_checks import EntryHalf
 from ..data.table import ParticleTable
 from ..errors import CheckpointError
 from ..io.files import write_text_atomic
+from .drawn_map import map_stamp
 from .event_file import event_files
 from .history import CURVE_NAME, LOG_NAME
 from .provenance import file_sha256
@@ -38,7 +39,14 @@ def identity_of_run(
     start_from: str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
     """Return what a run is: two runs with the same identity would be the same run."""
+    more: dict[str, Any] = {}
+    if recipe.simulation.map is not None:
+        more["drawn_from"] = map_stamp(recipe.simulation)
+    weights = recipe.model.options.get("weights")
+    if weights is not None and Path(weights).is_file():
+        more["weights_sha256"] = file_sha256(Path(weights))
     return {
+        **more,
         "target": entry.target,
         "halfset": entry.halfset,
         "symmetry": entry.symmetry,
@@ -47,6 +55,14 @@ def identity_of_run(
         "start_from_sha256": file_sha256(Path(start_from)) if start_from is not None else None,
         "recipe": recipe.to_dict(),
     }
+
+
+def _stamp_of_weights(recipe: TrainingRecipe) -> dict[str, str]:
+    """Return the checksum of the file of weights that the model itself reads, if it does."""
+    path = recipe.model.options.get("weights")
+    if path is None or not Path(path).is_file():  # the model says so, or knows it by another name
+        return {}
+    return {"weights_sha256": file_sha256(Path(path))}
 
 
 def claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:

@@ -13,6 +13,7 @@ class DataRecipe:
     image_size : of the preprocessed image [px]
     image_size_factor_for_crop : share of the box that is cut off before resizing
     ctf_correction : `phase_flip`, `ctf_multiply` or `none`
+    raw_channel : show the raw image beside the corrected one, as a second channel
     apply_perImg_normalization : bring the background to mean 0 and deviation 1
     batch_size : images of one optimizer step: over all devices and all their parts of a batch
     train_share : of the half; the rest validates
@@ -25,6 +26,7 @@ class DataRecipe:
     image_size: int = 256
     image_size_factor_for_crop: float = 0.15
     ctf_correction: str = "phase_flip"
+    raw_channel: bool = False
     apply_perImg_normalization: bool = True
     batch_size: int = 128
     train_share: float = 0.7
@@ -140,8 +142,45 @@ class PretrainingRecipe:
     projections : images that are simulated; 0 goes without
     max_steps : optimizer steps on them; as many as of the training when None
     lr : largest learning rate on them; that of `optimizer` when None
+    on_the_fly : draw other images in each step, on the device that trains, and store none;
+        `projections` is then the length of an epoch
+    coloured_noise : the noise has the spectrum of that in the half's images; else it is white
     """
 
     projections: int = 0
     max_steps: int | None = None
     lr: float | None = None
+    on_the_fly: bool = False
+    coloured_noise: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulationRecipe:
+    """Whether training images are drawn from a map, new ones in each step.
+
+    Orientations are uniform and labels exact. Validation and prediction stay on the images of the
+    entry. See `cesped.training.drawn`.
+
+    Parameters
+    ----------
+    map : MRC file in the frame of the entry's poses, of the box and pixel size of its images;
+        None learns from the half's images
+    free_of_other_half : a statement that nothing of the half that is to be predicted is in the
+        map; needed unless the entry is simulated
+    snr : variance of the CTF-modulated signal over the full frame over that of the noise; that
+        of the half's images when None
+    coloured_noise : the noise has the spectrum of that in the half's images; else it is white
+    max_shift_px, shift_sigma_px : of origins, uniform or normal along each axis [px of the raw
+        images]; drawn from those of the half's particles when both are None
+    defocus_angst : range of the mean defocus; CTFs are those of the half's particles when None
+    epoch_images : images that are called an epoch; as many as the half trains on when None
+    """
+
+    map: str | None = None
+    free_of_other_half: bool = False
+    snr: float | None = None
+    coloured_noise: bool = True
+    max_shift_px: float | None = None
+    shift_sigma_px: float | None = None
+    defocus_angst: tuple[float, float] | None = None
+    epoch_images: int | None = None

@@ -79,7 +79,7 @@ def test_what_is_wrong_is_named(overrides, message):
 
 
 def test_files_that_are_no_recipes_are_refused(tmp_path):
-    with pytest.raises(OptionError, match="use demo, paper, small"):
+    with pytest.raises(OptionError, match="demo, paper, small"):
         load_recipe("dmeo")
     path = tmp_path / "bad.yaml"
     path.write_text("a: [1, 2")
