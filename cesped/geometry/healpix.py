@@ -2,7 +2,9 @@
 
 Order `o` has 12 * 4**o pixels of equal area (Gorski et al. 2005, ApJ 622, 759). Angles are given as
 RELION's rot (azimuth) and tilt (polar angle), degrees, so the pixel centres are viewing directions.
-The only module that uses healpy (GPL); it is imported when a function needs it.
+Centres and the pixels of directions are found in closed form (`cesped.geometry.healpix_plane`);
+neighbours and outlines are healpy's (GPL). This is the only module that uses it, and it is imported
+when a function needs it: that takes half a second.
 """
 
 from functools import lru_cache
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import MissingExtraError, OptionError
+from .healpix_plane import nested_pixels, pixel_places
 from .rotations import FloatArray, IntArray
 
 #: healpy goes to order 29; the tables here are held in memory, where 8 (0.23 degrees) is plenty.
@@ -31,16 +34,15 @@ def pixel_count(order: int) -> int:
 
 def pixel_angles_deg(order: int) -> FloatArray:
     """Return the centres `(n, 2)` of all pixels as rot, tilt [degrees; rot in [0, 360)]."""
-    pixels = np.arange(pixel_count(order))
-    tilt, rot = _healpy().pix2ang(_nside(order), pixels, nest=True)
+    tilt, rot = pixel_places(_nside(order))
     angles: FloatArray = np.degrees(np.stack([rot, tilt], axis=-1))
     return angles
 
 
 def pixel_directions(order: int) -> FloatArray:
     """Return the centres `(n, 3)` of all pixels as unit vectors."""
-    pixels = np.arange(pixel_count(order))
-    return np.stack(_healpy().pix2vec(_nside(order), pixels, nest=True), axis=-1)
+    tilt, rot = pixel_places(_nside(order))
+    return _unit_vectors(rot, tilt)
 
 
 def pixels_of_directions(order: int, directions: ArrayLike) -> IntArray:
@@ -48,8 +50,7 @@ def pixels_of_directions(order: int, directions: ArrayLike) -> IntArray:
 
     It is the pixel whose border surrounds the direction; the centre of a neighbour may be nearer.
     """
-    x, y, z = np.moveaxis(np.asarray(directions, dtype=np.float64), -1, 0)
-    return np.asarray(_healpy().vec2pix(_nside(order), x, y, z, nest=True), dtype=np.int64)
+    return nested_pixels(_nside(order), np.asarray(directions, dtype=np.float64))
 
 
 def pixels_of_angles(order: int, rot_deg: ArrayLike, tilt_deg: ArrayLike) -> IntArray:
@@ -60,11 +61,12 @@ def pixels_of_angles(order: int, rot_deg: ArrayLike, tilt_deg: ArrayLike) -> Int
     """
     rot = np.radians(np.asarray(rot_deg, dtype=np.float64))
     tilt = np.radians(np.asarray(tilt_deg, dtype=np.float64))
-    directions = np.stack(
-        np.broadcast_arrays(np.cos(rot) * np.sin(tilt), np.sin(rot) * np.sin(tilt), np.cos(tilt)),
-        axis=-1,
-    )
-    return pixels_of_directions(order, directions)
+    return pixels_of_directions(order, _unit_vectors(*np.broadcast_arrays(rot, tilt)))
+
+
+def _unit_vectors(rot: FloatArray, tilt: FloatArray) -> FloatArray:
+    sine = np.sin(tilt)
+    return np.stack([np.cos(rot) * sine, np.sin(rot) * sine, np.cos(tilt)], axis=-1)
 
 
 def pixel_neighbours(order: int) -> IntArray:

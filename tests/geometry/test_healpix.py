@@ -22,6 +22,40 @@ def test_angles_directions_and_pixels_agree(order):
     assert np.array_equal(healpix.pixels_of_angles(order, *angles.T), np.arange(n))
 
 
+@pytest.mark.parametrize("order", range(healpix.MAX_ORDER + 1))
+def test_pixels_in_closed_form_are_those_of_healpy(order):
+    healpy = pytest.importorskip("healpy")
+    nside, pixels = 2**order, np.arange(healpix.pixel_count(order))
+    expected = np.stack(healpy.pix2vec(nside, pixels, nest=True), axis=-1)
+    np.testing.assert_allclose(healpix.pixel_directions(order), expected, atol=1e-14)
+    np.testing.assert_allclose(
+        np.radians(healpix.pixel_angles_deg(order)),
+        np.stack(healpy.pix2ang(nside, pixels, nest=True)[::-1], axis=-1),
+        atol=1e-13,
+    )
+    generator = np.random.default_rng(order)
+    directions = generator.normal(size=(20_000, 3))
+    directions[:5000, :2] *= 1e-3  # about the poles
+    directions[5000:10_000, 2] *= 1e-3  # about the equator
+    directions[10_000:15_000] = expected[generator.integers(0, len(expected), 5000)]
+    found = healpix.pixels_of_directions(order, directions)
+    assert np.array_equal(found, healpy.vec2pix(nside, *directions.T, nest=True))
+
+
+@pytest.mark.parametrize("order", [0, 3])
+def test_poles_corners_and_seams_lie_in_a_pixel_that_they_touch(order):
+    quarters = np.arange(-4, 5) * 45.0
+    rot, tilt = np.meshgrid(quarters, [0.0, 48.18968510422141, 90.0, 131.81031489577862, 180.0])
+    pixels = healpix.pixels_of_angles(order, rot, tilt)
+    assert pixels.min() >= 0
+    assert pixels.max() < healpix.pixel_count(order)
+    angles = np.column_stack([rot.ravel(), tilt.ravel(), np.zeros(rot.size)])
+    seen = viewing_directions(euler_to_rotation(angles))
+    centres = healpix.pixel_directions(order)[pixels.ravel()]
+    radius = healpix.pixel_radius_deg(order)
+    assert direction_distance_deg(seen, centres).max() <= radius + 1e-6
+
+
 def test_pixels_are_nested():
     directions = healpix.pixel_directions(3)
     parents = healpix.pixels_of_directions(2, directions)
