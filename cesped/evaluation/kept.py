@@ -10,8 +10,9 @@ from cesped.evaluation.angular import completed_poses
 from cesped.evaluation.breakdown import ERROR
 from cesped.evaluation.calibration import kept_errors, kept_weights
 from cesped.evaluation.half_sets import PredictedHalf
+from cesped.evaluation.map_figures import scorer_of
 from cesped.evaluation.results import MetricRow
-from cesped.evaluation.scores import ALL, MapScores, agreement_rows, score_maps
+from cesped.evaluation.scores import ALL, MapScores, agreement_rows
 from cesped.evaluation.setting import Setting
 from cesped.evaluation.volumes import MapPair
 from cesped.physics.fsc import FscCurve
@@ -71,16 +72,18 @@ def score_kept(
     kept_maps = _reconstruct(setting, progress)
     rows: list[MetricRow] = []
     curves: dict[str, FscCurve] = {}
-    for share, pair in kept_maps.items():
+    scores: dict[float, dict[bool, MapScores]] = {share: {} for share in kept_maps}
+    for masked in setting.masks:
+        scorer = scorer_of(setting, maps[PoseOrigin.TRUTH], masked)
+        for share, pair in kept_maps.items():
+            scores[share][masked] = scorer.score(pair)
+    for share, by_mask in scores.items():
         label = f"{KEPT}{round(100 * share)}"
         rows.append(_mean_error(setting.target, label, particles, share))
-        for masked, mask in setting.masks.items():
-            scores: MapScores = score_maps(
-                pair, maps[PoseOrigin.TRUTH], setting.pixel_size_angst, mask
-            )
-            rows += agreement_rows(setting.target, label, scores, masked=masked)
+        for masked, found in by_mask.items():
+            rows += agreement_rows(setting.target, label, found, masked=masked)
             suffix = "_masked" if masked else ""
-            for name, agreement in scores.named().items():
+            for name, agreement in found.named().items():
                 curves[f"{label}_{name}{suffix}"] = agreement.curve
     return tuple(rows), curves
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from cesped.evaluation.results import MetricRow
-from cesped.evaluation.scores import MapScores, map_rows, score_maps
+from cesped.evaluation.scores import MapScorer, MapScores, map_rows
 from cesped.evaluation.setting import Setting
 from cesped.evaluation.volumes import MapPair
+from cesped.physics.backprojection import available_threads
 from cesped.progress import SILENT, Progress
 from cesped.vocabulary import PoseOrigin
 
@@ -26,13 +27,19 @@ def score_all_maps(
     """
     scores: dict[PoseOrigin, dict[bool, MapScores]] = {origin: {} for origin in maps}
     with progress.task("Comparing maps", len(maps) * len(setting.masks)) as advance:
-        for origin, pair in maps.items():
-            for masked, mask in setting.masks.items():
-                scores[origin][masked] = score_maps(
-                    pair, maps[PoseOrigin.TRUTH], setting.pixel_size_angst, mask
-                )
+        for masked in setting.masks:
+            scorer = scorer_of(setting, maps[PoseOrigin.TRUTH], masked)
+            for origin, pair in maps.items():
+                scores[origin][masked] = scorer.score(pair)
                 advance(1)
     return scores
+
+
+def scorer_of(setting: Setting, truth: MapPair, masked: bool) -> MapScorer:
+    """Return what compares pairs of half maps with those of the truth, inside the mask or not."""
+    mask = setting.masks[masked]
+    threads = setting.options.threads or available_threads()
+    return MapScorer(truth, setting.pixel_size_angst, mask, threads)
 
 
 def rows_of_maps(

@@ -4,13 +4,15 @@ Paper, section II.C, equations 7 to 10. A figure is made of two maps and at most
 masked and unmasked figures are never subtracted from one another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cesped.errors import GeometryError
-from cesped.physics.fsc import FscCurve, fsc_curve, pearson, resolution_angst
+from cesped.physics.fsc import FscCurve, check_pixel_size, curve_of, resolution_angst
+from cesped.physics.shell_products import MapSpectra, ShellProducts
 from cesped.vocabulary import FSC_THRESHOLDS
 
 Volume = NDArray[np.float32]
@@ -72,7 +74,26 @@ def compare_maps(
     GeometryError
         If the maps or the mask are not cubes of one size.
     """
-    return Agreement(pearson(first, second, mask), fsc_curve(first, second, pixel_size_angst, mask))
+    check_pixel_size(pixel_size_angst)
+    spectra = MapSpectra(2, len(first), mask)
+    spectra.put(0, first)
+    spectra.put(1, second)
+    return agreement_of(spectra.products(), (1, 0), (0, 1), len(first), pixel_size_angst)
+
+
+def agreement_of(
+    products: ShellProducts,
+    first: Sequence[float],
+    second: Sequence[float],
+    n: int,
+    pixel_size_angst: float,
+) -> Agreement:
+    """Return the agreement of two of the maps, or sums of them, whose products are known.
+
+    Parameters are those of `cesped.physics.fsc.curve_of`.
+    """
+    curve = curve_of(products, first, second, n, pixel_size_angst)
+    return Agreement(products.pearson(first, second), curve)
 
 
 def mean_agreement(agreements: list[Agreement]) -> Agreement:

@@ -1,17 +1,12 @@
 """Fourier shell correlation, the resolution read from it, and Pearson's correlation of maps."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import GeometryError, OptionError
-
-#: Voxels that are transformed at a time: 2 MB in double precision.
-_BLOCK_VOXELS = 1 << 18
+from .shell_products import MapSpectra, ShellProducts, cube
 
 
 @dataclass(frozen=True)
@@ -70,21 +65,33 @@ def fsc_curve(
     >>> fsc_curve(volume, -volume, 1.5).correlation.round(6).tolist()
     [-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]
     """
+    check_pixel_size(pixel_size_angst)
+    a = cube("first map", first)
+    spectra = MapSpectra(2, len(a), mask)
+    spectra.put(0, a)
+    spectra.put(1, cube("second map", second))
+    return curve_of(spectra.products(), (1, 0), (0, 1), len(a), pixel_size_angst)
+
+
+def check_pixel_size(pixel_size_angst: float) -> None:
+    """Raise OptionError unless a pixel has a size."""
     if not pixel_size_angst > 0:
         raise OptionError(f"pixel size {pixel_size_angst} was given; it must be positive")
-    a, b = _cube("first map", first), _cube("second map", second)
-    if a.shape != b.shape:
-        raise GeometryError(f"maps of {a.shape} and {b.shape} voxels; give two of one size")
-    weights = None if mask is None else _cube("mask", mask)
-    if weights is not None and weights.shape != a.shape:
-        raise GeometryError(f"mask of {weights.shape} voxels on maps of {a.shape}")
-    n = a.shape[0]
-    transforms = _transform(a, weights), _transform(b, weights)
-    cross, power_a, power_b = _sum_shells(*transforms, _shell_of_square(n))
-    scale = np.sqrt(power_a * power_b)
-    correlation = np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
+
+
+def curve_of(
+    products: ShellProducts, first: ArrayLike, second: ArrayLike, n: int, pixel_size_angst: float
+) -> FscCurve:
+    """Return the curve of two of the maps, or sums of them, whose products are known.
+
+    Parameters
+    ----------
+    products : of `K` maps of `n` voxels along an edge
+    first, second : `(K,)` each: what the two are the sum of
+    pixel_size_angst : [angstrom per voxel]
+    """
     frequency = np.arange(n // 2 + 1) / (n * float(pixel_size_angst))
-    return FscCurve(frequency, np.clip(correlation, -1.0, 1.0), float(pixel_size_angst))
+    return FscCurve(frequency, products.correlation(first, second), float(pixel_size_angst))
 
 
 def resolution_angst(curve: FscCurve, threshold: float) -> float:
@@ -151,64 +158,3 @@ def pearson(first: ArrayLike, second: ArrayLike, mask: ArrayLike | None = None) 
     b -= b.mean()
     scale = float(np.sqrt(np.dot(a, a) * np.dot(b, b)))
     return float(np.clip(np.dot(a, b) / scale, -1, 1)) if scale > 0 else 0.0
-
-
-def _cube(what: str, volume: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(volume)
-    if array.ndim != 3 or len(set(array.shape)) != 1 or array.shape[0] < 2:
-        raise GeometryError(f"{what} has shape {array.shape}; a cube (N, N, N) is needed")
-    return array
-
-
-def _transform(volume: NDArray[Any], mask: NDArray[Any] | None) -> NDArray[np.complex128]:
-    """Return the half transform of a map; where the origin lies does not matter here.
-
-    In single precision the rounding of a transform is spread evenly over frequencies, and would
-    outweigh the shells of a smooth map that hold a millionth of its power. A few planes at a time
-    go through it, so that no other copy of the map in double precision is held.
-    """
-    n = volume.shape[0]
-    transform = np.empty((n, n, n // 2 + 1), np.complex128)
-    step = max(1, _BLOCK_VOXELS // n**2)
-    for start in range(0, n, step):
-        block = slice(start, start + step)
-        planes = volume[block].astype(np.float64)
-        if mask is not None:
-            planes *= mask[block]
-        transform[block] = torch.fft.rfft2(torch.from_numpy(planes)).numpy()
-    for start in range(0, n, step):
-        rows = transform[:, start : start + step]
-        rows[:] = torch.fft.fft(torch.from_numpy(rows), dim=0).numpy()
-    return transform
-
-
-def _shell_of_square(n: int) -> NDArray[np.int64]:
-    """Return floor(|k|) for each integer |k|^2 that occurs in a cube of `n` voxels."""
-    return np.sqrt(np.arange(3 * (n // 2) ** 2 + 1)).astype(np.int64)
-
-
-@njit(nogil=True, cache=True)
-def _sum_shells(
-    a: np.ndarray, b: np.ndarray, shell_of_square: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
-    """Sum a * conj(b), |a|^2 and |b|^2 by shells over the full space of two half spaces."""
-    n = a.shape[0]
-    shells = n // 2 + 1
-    sums = np.zeros((3, shells))
-    for z in range(n):
-        kz = z if z <= n // 2 else z - n
-        for y in range(n):
-            ky = y if y <= n // 2 else y - n
-            square = kz * kz + ky * ky
-            for x in range(n // 2 + 1):
-                shell = shell_of_square[square + x * x]
-                if shell >= shells:
-                    break
-                # All but the self-conjugate columns stand for two samples of the full space.
-                copies = 1.0 if x == 0 or 2 * x == n else 2.0
-                p = a[z, y, x]
-                q = b[z, y, x]
-                sums[0, shell] += copies * (p.real * q.real + p.imag * q.imag)
-                sums[1, shell] += copies * (p.real * p.real + p.imag * p.imag)
-                sums[2, shell] += copies * (q.real * q.real + q.imag * q.imag)
-    return sums[0], sums[1], sums[2]

@@ -46,7 +46,7 @@ def test_curve_is_the_plain_sum_over_the_full_space(n, dtype):
 def test_blocks_of_planes_make_the_curve_of_the_whole(n, planes, monkeypatch):
     a, b = maps(n)
     mask = np.random.default_rng(5).uniform(size=a.shape).astype(np.float32)
-    monkeypatch.setattr("cesped.physics.fsc._BLOCK_VOXELS", planes * n**2 + 1)
+    monkeypatch.setattr("cesped.physics.shell_products._BLOCK_VOXELS", planes * n**2 + 1)
     found = fsc_curve(a, b, 1.5, mask).correlation
     np.testing.assert_allclose(found, restated(a * mask, b * mask), atol=1e-12)
 
