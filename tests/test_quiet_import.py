@@ -73,3 +73,13 @@ def test_every_room_can_be_imported_first(tmp_path):
         finished = run(f"import cesped.{room}; {LOADED}", tmp_path)
         assert finished.stdout == ""
         assert not HEAVY & set(json.loads(finished.stderr)), room
+
+
+def test_scoring_loads_neither_torch_nor_what_draws(tmp_path):
+    """They take a second each, of a program that takes a few."""
+    code = (
+        "import cesped.evaluation.entry, cesped.reconstruction.native, cesped.report.html;"
+        f"import cesped.data.opening, cesped.reconstruction.map_cache; {LOADED}"
+    )
+    loaded = set(json.loads(run(code, tmp_path).stderr))
+    assert not {"torch", "healpy", "matplotlib", "plotly", "e3nn", "lightning"} & loaded

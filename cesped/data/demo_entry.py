@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cesped.data.simulation import simulate_stack
 from cesped.data.store import HALFSETS, MASK_NAME, EntryStore
 from cesped.errors import EntryExistsError, EntryNotFoundError
 from cesped.geometry.poses import Poses
@@ -167,6 +166,8 @@ def random_half(
 
 
 def _simulate(specification: DemoSpecification, folder: Path, progress: Progress) -> None:
+    from cesped.data.simulation import simulate_stack  # loads torch: entries are mostly there
+
     phantom = chain_phantom(
         specification.n_atoms,
         specification.radius_angst,

@@ -3,11 +3,12 @@
 Follows `relion_reconstruct` 3.1, so that figures taken from the maps mean the same.
 """
 
+from __future__ import annotations
+
 import os
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import GeometryError, OptionError
@@ -16,6 +17,9 @@ from .grid_symmetry import complete_plane, remove_mean, symmetrise
 from .half_ball import FourierSums
 from .insertion import insert_slices
 from .weighted_map import weighted_map
+
+if TYPE_CHECKING:  # takes a second to load, and maps are made without it
+    import torch
 
 
 def available_threads() -> int:
@@ -127,8 +131,15 @@ class BackProjector:
         )
 
     @property
+    def weighting_bytes(self) -> int:
+        """Return how much memory the sums take to become a map, beyond themselves: 29 N^3."""
+        return 29 * (self.padding * self.box) ** 3 // 8
+
+    @property
     def sums(self) -> torch.Tensor:
         """Return the `(n_voxels, 3)` sums of `FourierSums`, not a copy: several may be added up."""
+        import torch
+
         return torch.from_numpy(self._sums.values)
 
     def symmetrise(self, group: PointGroup | None = None) -> None:

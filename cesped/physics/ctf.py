@@ -9,17 +9,21 @@ so that CTF(0) = +w when p is 0: dense matter is bright. Underfocus is positive.
 angle runs from +x (the last axis) towards +y.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from ..errors import MetadataError, OptionError
 from .ctf_kernel import fill_ctf
 from .threads import run_in_chunks
+
+if TYPE_CHECKING:  # takes a second to load, and maps are made without it
+    import torch
+    from torch import Tensor
 
 #: h / sqrt(2 m e) [angst * sqrt(V)] and e / (2 m c^2) [1/V], with the digits of RELION. Those of
 #: CODATA 2018 (12.264259661, 9.7847560e-7) make the wavelength 5e-6 shorter; but a defocus was
@@ -147,7 +151,7 @@ def ctf_half_plane(
     n: int,
     pixel_size_angst: ArrayLike,
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Return the CTF of every particle on the half plane of `cesped.physics.fourier`.
@@ -158,7 +162,7 @@ def ctf_half_plane(
     n : int
         Image size [pixel].
     pixel_size_angst : float or `(P,)` [angstrom per pixel]
-    dtype : torch.float32 or torch.float64
+    dtype : torch.float32 (when None) or torch.float64
     device : where the result lives
 
     Returns
@@ -175,33 +179,58 @@ def ctf_half_plane(
     The phase is a polynomial in float64 for either `dtype`, reduced to one turn before the sine:
     float32 results are within 3e-7 of float64 ones at any defocus.
     """
-    if dtype not in (torch.float32, torch.float64):
+    import torch
+
+    chosen = dtype or torch.float32
+    if chosen not in (torch.float32, torch.float64):
         raise OptionError(f"a CTF of {dtype} was asked for; use torch.float32 or torch.float64")
+    coefficients = _checked_coefficients(params, n, pixel_size_angst)
+    return evaluate_ctf(coefficients, n, chosen, "cpu" if device is None else device)
+
+
+def ctf_array(
+    params: CtfParameters, n: int, pixel_size_angst: ArrayLike, threads: int
+) -> NDArray[np.float32]:
+    """Return what `ctf_half_plane` does as `(P, n, n // 2 + 1)` float32, without torch.
+
+    Parameters and errors are its own; `threads` are used.
+    """
+    return _filled(_checked_coefficients(params, n, pixel_size_angst), n, threads)
+
+
+def _checked_coefficients(
+    params: CtfParameters, n: int, pixel_size_angst: ArrayLike
+) -> NDArray[np.float64]:
     if not np.all(np.asarray(pixel_size_angst) > 0):
         raise OptionError(f"pixel size {pixel_size_angst!r} was given; it must be positive")
-    coefficients = phase_coefficients(params, n, pixel_size_angst)
-    return evaluate_ctf(coefficients, n, dtype, "cpu" if device is None else device)
+    return phase_coefficients(params, n, pixel_size_angst)
 
 
 def evaluate_ctf(
     coefficients: NDArray[np.float64], n: int, dtype: torch.dtype, device: torch.device | str
 ) -> Tensor:
     """Return the CTFs `(P, n, n // 2 + 1)` of the polynomials of `phase_coefficients`."""
+    import torch
+
     target = torch.device(device)
     if target.type != "cpu" or dtype == torch.float64:
         return _evaluate_in_torch(coefficients, n, dtype, target)
+    return torch.from_numpy(_filled(coefficients, n, None))
+
+
+def _filled(coefficients: NDArray[np.float64], n: int, threads: int | None) -> NDArray[np.float32]:
     out = np.empty((len(coefficients), n, n // 2 + 1), np.float32)
-    threads = 1 if out.size < _PIXELS_WORTH_THREADS else None
-    run_in_chunks(
-        lambda start, stop: fill_ctf(coefficients, start, stop, n, out), len(out), threads
-    )
-    return torch.from_numpy(out)
+    used = 1 if out.size < _PIXELS_WORTH_THREADS else threads
+    run_in_chunks(lambda start, stop: fill_ctf(coefficients, start, stop, n, out), len(out), used)
+    return out
 
 
 def _evaluate_in_torch(
     coefficients: NDArray[np.float64], n: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Evaluate `phase_coefficients` with torch operations, the phase in float64."""
+    import torch
+
     table = torch.from_numpy(coefficients).to(device)[:, :, None, None]
     xx, xy, yy, quartic, constant, scale, decay = table.unbind(1)
     row = torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=device)[None, :, None]

@@ -4,17 +4,16 @@ The weights of the gridding iterations (Matej & Lewitt, IEEE Trans. Nucl. Sci. 4
 Scheres, J. Struct. Biol. 180, 519, 2012) undo the uneven density of the samples.
 """
 
-from functools import partial
+from functools import lru_cache, partial
+from threading import Lock
 
 import numba
 import numpy as np
 import scipy.fft
-import torch
 from numpy.typing import NDArray
 
 from .half_ball import FourierSums
 from .insertion import for_each_slab
-from .threads import torch_threads
 
 #: RELION's Kaiser-Bessel blob: radius in voxels of the unpadded grid, and shape; its order is 0.
 BLOB_RADIUS_PX = 1.9
@@ -26,6 +25,8 @@ SMALLEST_SHARE_OF_MEAN = 1e-3
 
 #: Values of one block of planes: what two transforms of it need stays in the cache.
 _BLOCK_VALUES = 1 << 18
+
+_MAKING_BLOB = Lock()
 
 Grid = NDArray[np.float32]
 
@@ -83,7 +84,7 @@ def gridding_weights(sums: FourierSums, size: int, padding: int, threads: int) -
     """
     n = convolution_size(sums.ball.radius)
     half = n // 2 + 1
-    blob = blob_octant(n, sums.ball.radius, size, padding, threads)
+    blob = blob_octant(n, sums.ball.radius, size, padding)
     weights = np.zeros(sums.ball.n_voxels, dtype=np.float32)
     rows = np.empty((n, half, half), dtype=np.complex64)  # z, y', x
     geometry = (sums.values, sums.ball.starts, sums.ball.radius)
@@ -121,7 +122,7 @@ def convolution_size(radius: int) -> int:
     return int(scipy.fft.next_fast_len(2 * radius + 3, real=True))
 
 
-def blob_octant(n: int, radius: int, size: int, padding: int, threads: int) -> Grid:
+def blob_octant(n: int, radius: int, size: int, padding: int) -> Grid:
     """Return what to multiply real space by at x, y, z = 0 .. n // 2; other octants mirror it.
 
     RELION samples the blob's transform at 2 radius + 3 voxels, mostly a slow size to transform.
@@ -129,38 +130,33 @@ def blob_octant(n: int, radius: int, size: int, padding: int, threads: int) -> G
     each distance between two voxels: then so do the convolutions. Sampling the profile itself at
     `n` voxels would move the mean of the map by a tenth.
 
+    All maps of an evaluation have the same: the last one is kept, 4 (n / 2)^3 bytes, to be read.
+
     Parameters
     ----------
     n : size of the grid to convolve on [voxels]
     radius : of the ball that is convolved [voxels]
     size : of the padded box [voxels]
     padding : `size` over the size of the box
-    threads : threads to use
     """
+    with _MAKING_BLOB:  # maps are weighted side by side: one of them makes it
+        return _blob_octant(n, radius, size, padding)
+
+
+@lru_cache(maxsize=1)
+def _blob_octant(n: int, radius: int, size: int, padding: int) -> Grid:
     points = 2 * radius + 3
     squares = np.arange(points // 2 + 1) ** 2
     table = blob_profile(np.sqrt(np.arange(3 * squares[-1] + 1)), size, padding).astype(np.float32)
-    resample = torch.from_numpy(_even_resampling(points, n).astype(np.float32))
+    resample = _even_resampling(points, n).astype(np.float32)
     half = n // 2 + 1
-    planes = torch.empty((len(squares), half, half))
-    octant = torch.empty((half, half, half))
-
-    def along_y_and_x(first: int, last: int) -> None:
-        for z in range(first, last):
-            plane = torch.from_numpy(table[squares[z] + squares[:, None] + squares])
-            planes[z] = resample.T @ plane @ resample
-
-    def along_z(first: int, last: int) -> None:
-        lines = planes[:, first:last].reshape(len(squares), -1)
-        octant[:, first:last] = (resample.T @ lines).reshape(half, -1, half)
-
-    with torch_threads(1):  # in each of ours: the threads of a matrix product spin while they wait
-        bounds = np.linspace(0, len(squares), 4 * threads + 1).astype(np.int64)
-        for_each_slab(along_y_and_x, bounds, threads)
-        bounds = np.linspace(0, half, 4 * threads + 1).astype(np.int64)
-        for_each_slab(along_z, bounds, threads)
-    resampled: Grid = octant.numpy()
-    return resampled
+    planes = np.empty((len(squares), half, half), dtype=np.float32)
+    for z in range(len(squares)):
+        plane = table[squares[z] + squares[:, None] + squares]
+        planes[z] = resample.T @ plane @ resample
+    octant: Grid = (resample.T @ planes.reshape(len(squares), -1)).reshape(half, half, half)
+    octant.flags.writeable = False
+    return octant
 
 
 def _even_resampling(points: int, size: int) -> NDArray[np.float64]:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import torch
-
 
 def run_in_chunks(
     work: Callable[[int, int], object], count: int, threads: int | None = None
@@ -26,7 +24,7 @@ def run_in_chunks(
         Most threads to use; `torch.get_num_threads()` when not given, which is 1 inside a
         data-loader worker.
     """
-    available = torch.get_num_threads() if threads is None else threads
+    available = _torch_num_threads() if threads is None else threads
     chunks = max(1, min(available, count))
     if chunks == 1:
         work(0, count)
@@ -36,9 +34,17 @@ def run_in_chunks(
         list(pool.map(work, bounds[:-1], bounds[1:]))
 
 
+def _torch_num_threads() -> int:
+    import torch  # takes a second, which those who name their threads need not wait
+
+    return int(torch.get_num_threads())
+
+
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
     """Let torch use that many threads inside the block."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -72,7 +72,7 @@ def weighted_map_on_device(
     if gridding:
         n = convolution_size(ball.radius)
         density = _to_grid(ball, values[:, 2], n, with_sphere=False)
-        octant = blob_octant(n, ball.radius, size, padding, threads)
+        octant = blob_octant(n, ball.radius, size, padding)
         weights = _from_grid(ball, _gridding_weights(density, octant))
     else:
         density = _to_grid(ball, values[:, 2], size, with_sphere=True)

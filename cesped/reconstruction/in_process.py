@@ -1,12 +1,13 @@
 """Reconstruction inside this process: what the CPU engine and the torch engine have in common."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .. import __version__
@@ -18,6 +19,9 @@ from ..vocabulary import Backend, CtfCorrection
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
 from .sampling import check_pose_sets, check_sampled_alike, common_pixel_size_angst
 from .sharding import ALONE, Shards
+
+if TYPE_CHECKING:  # takes a second to load, and most maps are made without it
+    import torch
 
 
 class SliceSums(Protocol):
@@ -92,13 +96,8 @@ class InProcessReconstructor(ABC):
         with shards.together():
             pending = self._accumulate(table, pose_sets, len(pose_sets), options, progress)
         mine = self._gather(pending)
-        made: list[Volume | None] = []
-        label = "weighting the maps"
-        with shards.together(), progress.task(label, len(pose_sets)) as advance:
-            while mine:  # each is let go before the next is weighted
-                sums = mine.pop(0)
-                made.append(None if sums is None else _finished(sums, group, options))
-                advance(1)
+        with shards.together(), progress.task("weighting the maps", len(pose_sets)) as advance:
+            made = self._finished_maps(mine, group, options, advance)
         return self._shared(made, table.image_size)
 
     def reconstruct_halves(
@@ -126,8 +125,8 @@ class InProcessReconstructor(ABC):
                 if first is None or second is None:
                     made.append([None] * 3)
                 else:
-                    half0 = _finished(first, group, options)
-                    half1 = _finished(second, group, options)
+                    half0 = self._finished(first, group, options, 1)
+                    half1 = self._finished(second, group, options, 1)
                     first.merge(second)
                     del second  # its memory is needed for the weighting
                     made.append([half0, half1, first.reconstruct(options.gridding)])
@@ -135,6 +134,42 @@ class InProcessReconstructor(ABC):
         box = tables[0].image_size
         columns = [self._shared(list(column), box) for column in zip(*made, strict=True)]
         return [HalfMaps(*maps) for maps in zip(*columns, strict=True)]
+
+    def _finished_maps(
+        self,
+        held: list[SliceSums | None],
+        group: PointGroup,
+        options: ReconstructionOptions,
+        advance: Callable[[int], object],
+    ) -> list[Volume | None]:
+        """Return the maps of the sums that this rank has, several side by side; `held` is emptied.
+
+        A map of a thread of its own takes less time than threads that share one.
+        """
+        at_once = min(self._side_by_side(held, options), len(held)) or 1
+
+        def finish(number: int) -> Volume | None:
+            sums, held[number] = held[number], None  # let go as soon as its map is there
+            return None if sums is None else self._finished(sums, group, options, at_once)
+
+        made = []
+        with ThreadPoolExecutor(at_once) as pool:
+            for volume in pool.map(finish, range(len(held))):
+                made.append(volume)
+                advance(1)
+        return made
+
+    def _side_by_side(self, held: list[SliceSums | None], options: ReconstructionOptions) -> int:
+        """Return how many maps to finish at once: one, where there is memory for no more."""
+        return 1
+
+    def _finished(
+        self, sums: Any, group: PointGroup, options: ReconstructionOptions, at_once: int
+    ) -> Volume:
+        """Return the map of sums over this rank's particles and those of the others."""
+        sums.symmetrise(group)
+        volume: Volume = sums.reconstruct(options.gridding)
+        return volume
 
     def _accumulate(
         self,
@@ -173,7 +208,9 @@ class InProcessReconstructor(ABC):
         return list(all_sums)
 
     def _gather(self, pending: list[SliceSums | None]) -> list[SliceSums | None]:
-        """Return the sums of all ranks, where this one owns them; `pending` is emptied."""
+        """Return the sums of all ranks, where this one owns them; `pending` is used up."""
+        if self._shards.size == 1:
+            return pending
         gathered: list[SliceSums | None] = []
         while pending:
             sums = pending.pop(0)
@@ -189,11 +226,6 @@ class InProcessReconstructor(ABC):
         return [
             shards.share(volume, box, shards.owner(number)) for number, volume in enumerate(made)
         ]
-
-
-def _finished(sums: SliceSums, group: PointGroup, options: ReconstructionOptions) -> Volume:
-    sums.symmetrise(group)
-    return sums.reconstruct(options.gridding)
 
 
 def _batches(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cesped.errors import MetadataError, OptionError
 from cesped.physics.ctf import (
     CtfParameters,
+    ctf_array,
     ctf_half_plane,
     electron_wavelength_angst,
 )
@@ -174,3 +175,13 @@ def test_impossible_values_are_named():
         ctf_half_plane(parameters(), 16, 0.0)
     with pytest.raises(OptionError, match="float16"):
         ctf_half_plane(parameters(), 16, 1.0, dtype=torch.float16)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_arrays_are_the_tensors(threads):
+    params = parameters(defocus_u_angst=np.linspace(9000.0, 20000.0, 7))
+    found = ctf_array(params, 64, 2.0, threads)
+    np.testing.assert_array_equal(found, ctf_half_plane(params, 64, 2.0).numpy())
+    assert found.dtype == np.float32
+    with pytest.raises(OptionError, match="must be positive"):
+        ctf_array(params, 64, -2.0, threads)

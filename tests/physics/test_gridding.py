@@ -77,7 +77,7 @@ def test_gridding_weights_are_those_of_relions_grid(box, padding):
 def test_a_resampled_blob_convolves_alike(n):
     size, radius, padding = 24, 12, 2
     points = 2 * radius + 3
-    octant = blob_octant(n, radius, size, padding, threads=2)
+    octant = blob_octant(n, radius, size, padding)
     kernels = []
     for samples, blob in (
         (points, blob_profile(distances(points), size, padding)),

@@ -152,6 +152,31 @@ def corrected(read, done):
     return read_corrected
 
 
+def test_maps_weighted_side_by_side_are_those_weighted_one_by_one(small_table, monkeypatch):
+    poses = small_table.poses
+    weights = [None, np.linspace(0.1, 1, 60), np.linspace(1, 0.1, 60)]
+    sets = [PoseSet(poses, weight) for weight in weights]
+    options = replace(OPTIONS, threads=2)
+    engine = native.NativeReconstructor()
+    together = engine.reconstruct(small_table, sets, options)
+    monkeypatch.setattr(native, "_SIDE_BY_SIDE_BYTES", 0)  # as at a large box
+    one_by_one = engine.reconstruct(small_table, sets, options)
+    for found, expected in zip(together, one_by_one, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_map_that_fails_beside_others_is_told(small_table, monkeypatch):
+    def fail(self, gridding=True):
+        raise MemoryError("no room for the weights")
+
+    monkeypatch.setattr(native.BackProjector, "reconstruct", fail)
+    options = replace(OPTIONS, threads=2)
+    with pytest.raises(MemoryError, match="no room"):
+        native.NativeReconstructor().reconstruct(
+            small_table, [PoseSet(small_table.poses)] * 3, options
+        )
+
+
 def test_nearly_equal_pixel_sizes_are_accepted(small_table):
     sizes = small_table.pixel_size_angst * np.where(np.arange(60) % 2, 1.0005, 1.0)
     table = replace(small_table, pixel_size_angst=sizes)
