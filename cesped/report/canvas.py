@@ -5,7 +5,8 @@ import functools
 import html
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -65,13 +66,12 @@ def new_figure(width_inch: float, height_inch: float) -> "Figure":
 
 def svg_element(figure: "Figure", description: str) -> str:
     """Return an `<img>` that holds `figure` as SVG; `description` is read to blind readers."""
-    data = _saved(figure, format="svg", metadata={"Date": None})
-    return _element(figure, data, "svg+xml", description)
+    return _element(figure, _svg(figure), "svg+xml", description)
 
 
 def png_element(figure: "Figure", description: str) -> str:
     """Return an `<img>` that holds `figure` as PNG; `description` is read to blind readers."""
-    return _element(figure, _saved(figure, format="png", dpi=_PNG_DPI), "png", description)
+    return _element(figure, _png(figure), "png", description)
 
 
 def check_png_path(path: str | os.PathLike[str]) -> None:
@@ -97,15 +97,48 @@ def write_png(figure: "Figure", path: str | os.PathLike[str]) -> Path:
     """Write `figure` to `path` as PNG and return the path; raises as `check_png_path` does."""
     target = Path(path)
     check_png_path(target)
-    write_bytes_atomic(target, _saved(figure, format="png", dpi=_PNG_DPI))
+    write_bytes_atomic(target, _png(figure))
     return target
 
 
 @styled
-def _saved(figure: "Figure", **options: Any) -> bytes:
+def _svg(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, **options)
+    with _laid_out(figure, figure.dpi):
+        canvas: Any = FigureCanvasSVG(figure)
+        canvas.print_svg(buffer, metadata={"Date": None})
     return buffer.getvalue()
+
+
+@styled
+def _png(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    with _laid_out(figure, _PNG_DPI):
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.print_png(buffer)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _laid_out(figure: "Figure", dpi: float) -> Iterator[None]:
+    """Lay the figure out once, and let it be drawn as it is inside the block.
+
+    `savefig` draws a figure twice, the first time for the layout alone.
+    """
+    engine, own_dpi = figure.get_layout_engine(), figure.dpi
+    figure.set_dpi(dpi)
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+        figure.set_dpi(own_dpi)
 
 
 def _element(figure: "Figure", data: bytes, kind: str, description: str) -> str:

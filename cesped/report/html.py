@@ -3,6 +3,7 @@
 import html
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -20,6 +21,7 @@ from .score_section import score_table, summary
 
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
+    from .artists import Artist
 
 #: FSC curves of the evaluation that are drawn, and what they are called on the page.
 CURVE_NAMES: dict[str, str] = {
@@ -35,6 +37,7 @@ def write_report(
     result: "EvaluationResult",
     path: str | os.PathLike[str],
     extra: Mapping[str, object] | None = None,
+    artist: "Artist | None" = None,
 ) -> Path:
     """Write the page of `result` to `path` and return the path.
 
@@ -43,6 +46,7 @@ def write_report(
     result : of `cesped.evaluation.entry.evaluate_entry`.
     path : file to write.
     extra : facts to add to the table of how the score was made (recipe, times, ...).
+    artist : draws a part of the figures meanwhile.
 
     Raises
     ------
@@ -50,12 +54,17 @@ def write_report(
         If matplotlib or plotly are not installed.
     """
     facts = {**result.stamps, **(extra or {})}
+    particles = (
+        partial(_particle_sections, result)
+        if artist is None
+        else artist.ask(_particle_sections, result)
+    )
+    maps = _map_section(result)
     sections = (
         summary(result),
         score_table(result),
-        pose_section(result),
-        breakdown_section(result),
-        _map_section(result),
+        particles(),
+        maps,
         _word_section(),
         _facts_section(result, facts),
     )
@@ -66,6 +75,10 @@ def write_report(
         _subtitle(result),
         sections,
     )
+
+
+def _particle_sections(result: "EvaluationResult") -> str:
+    return pose_section(result) + "\n" + breakdown_section(result)
 
 
 def write_page(

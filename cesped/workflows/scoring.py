@@ -13,6 +13,7 @@ from .steps import is_made, run_once
 if TYPE_CHECKING:
     from ..evaluation.results import EvaluationResult
     from ..reconstruction.protocol import Reconstructor
+    from ..report.artists import Artist
 
 REPORT_NAME = "report.html"
 
@@ -135,12 +136,33 @@ def score_predictions(
     ProgramNotFoundError, ProgramError
         If RELION was chosen and is missing, or fails.
     """
+    from ..report.artists import artist_beside
+
+    chosen = options or ScoringOptions()
+    folder = Path(outdir)
+    is_there = reuse and (folder / REPORT_NAME).exists()
+    with artist_beside(1 if is_there else chosen.threads) as artist:  # loads while this one does
+        return _score(
+            target, predictions, folder, chosen, benchmark_dir, reuse, facts, artist, progress
+        )
+
+
+def _score(
+    target: str,
+    predictions: tuple[str | os.PathLike[str], str | os.PathLike[str]],
+    folder: Path,
+    chosen: ScoringOptions,
+    benchmark_dir: str | os.PathLike[str] | None,
+    reuse: bool,
+    facts: Mapping[str, object] | None,
+    artist: "Artist | None",
+    progress: Progress,
+) -> "EvaluationResult":
+    """Do what `score_predictions` does, with somebody to draw."""
     from ..evaluation.outputs import read_result
     from ..io.files import check_writable
     from ..reconstruction.sharding import join_shards
 
-    chosen = options or ScoringOptions()
-    folder = Path(outdir)
     report = folder / REPORT_NAME  # written last
     scored: list[EvaluationResult] = []
     shards = join_shards()
@@ -160,7 +182,7 @@ def score_predictions(
         def evaluate() -> None:
             scored.append(
                 _evaluate_and_report(
-                    target, predictions, own_folder, chosen, benchmark_dir, facts, progress
+                    target, predictions, own_folder, chosen, benchmark_dir, facts, artist, progress
                 )
             )
 
@@ -178,6 +200,7 @@ def _evaluate_and_report(
     options: ScoringOptions,
     benchmark_dir: str | os.PathLike[str] | None,
     facts: Mapping[str, object] | None,
+    artist: "Artist | None",
     progress: Progress,
 ) -> "EvaluationResult":
     from ..evaluation.entry import evaluate_entry
@@ -205,7 +228,7 @@ def _evaluate_and_report(
         return result
     (folder / REPORT_NAME).unlink(missing_ok=True)  # it may tell of the score before this one
     with progress.task("Writing the report", 1) as advance:
-        write_report(result, folder / REPORT_NAME, facts)
+        write_report(result, folder / REPORT_NAME, facts, artist)
         advance(1)
     return result
 
