@@ -18,6 +18,7 @@ from cesped.data.conventions import read_particle_table
 from cesped.data.opening import open_entry
 from cesped.errors import MetadataError, OptionError
 from cesped.evaluation.stamps import sha256_of_file
+from cesped.physics.noise_spectrum import NoiseSpectrum, colour_noise
 from cesped.training.checkpoint import load_checkpoint
 from cesped.training.recipe import load_recipe
 from cesped.vocabulary import CtfCorrection
@@ -121,6 +122,55 @@ def test_the_training_begins_with_what_was_learned_and_the_images_go(entry, tmp_
     learned(entry, run)
     after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_projections_drawn_on_the_fly_are_of_the_half_s_own_map_and_none_is_stored(entry, tmp_path):
+    drawn = {"pretraining.on_the_fly": True, "pretraining.projections": 40}
+    run = tmp_path / "run"
+    learned(entry, run, **drawn)
+    first = run / "pretraining" / "run"
+    assert not list(run.rglob("*.mrcs"))
+    facts = json.loads((first / "provenance.json").read_text())
+    assert facts["drawn_from"]["name"] == "own_map_0.mrc"
+    assert facts["drawn_from"]["checksum"] == sha256_of_file(run / "pretraining/own_map_0.mrc")
+    assert facts["drawn"]["stated_free_of_other_half"] is True
+    assert facts["drawn"]["images"] == 2 * 8
+    assert facts["drawn"]["snr"] == pytest.approx(2.0, rel=0.35)
+    assert facts["recipe"]["simulation"]["epoch_images"] == 40
+    identity = json.loads((run / "run.json").read_text())
+    assert f"sha256:{identity['start_from_sha256']}" == sha256_of_file(first / "model.ckpt")
+    assert "simulation" not in identity["recipe"]  # the training itself is on the particles
+    card = load_checkpoint(run / "model.ckpt")[1]
+    assert card.learned_before == (("FAKE", 0),)
+    # nothing of the other half has a share in it
+    poison(entry, 1)
+    again = pretrain(
+        entry.name, 0, tmp_path / "again", recipe(**drawn), benchmark_dir=entry.benchmark_dir
+    )
+    assert again.read_bytes() == (first / "model.ckpt").read_bytes()
+    poison(entry, 0, with_noise=False)  # the test can fail
+    other = pretrain(
+        entry.name, 0, tmp_path / "o", recipe(**drawn), benchmark_dir=entry.benchmark_dir
+    )
+    assert other.read_bytes() != again.read_bytes()
+
+
+def test_noise_of_projections_is_coloured_as_the_images_or_white(entry, tmp_path):
+    half = open_entry(entry.name, 0, entry.benchmark_dir)
+    with mrcfile.open(entry.star(0).with_suffix(".mrcs"), "r+") as stack:
+        images = torch.from_numpy(stack.data.copy())
+        colour = NoiseSpectrum.falling(corner_angst=40.0, floor=0.02).amplitudes(24, 3.0)
+        white = torch.from_numpy(np.random.default_rng(2).normal(size=images.shape)).float()
+        stack.data[:] = (images + 2 * images.std() * colour_noise(white, colour)).numpy()
+    ratios = []
+    for coloured in (True, False):
+        star = tmp_path / f"{coloured}" / "particles_0.star"
+        settings = {"pretraining.projections": 200, "pretraining.coloured_noise": coloured}
+        project_half(half, star, recipe(**settings))
+        with mrcfile.open(star.with_suffix(".mrcs")) as stack:
+            power = np.abs(np.fft.rfft2(stack.data)).astype(float) ** 2
+        ratios.append(power[:, 1, 1:3].mean() / power[:, 10:13, 10:].mean())
+    assert ratios[0] > 2 * ratios[1]
 
 
 def test_a_lost_model_is_made_again_from_the_same_images(entry, tmp_path):
