@@ -49,7 +49,7 @@ def balls_map(symmetry, box, pixel_size_angst, turn=None):
     ("own_box", "own_angst", "box", "angst"),
     [
         (40, 4.0, 48, 3.0),
-        (36, 3.0, 24, 6.0),
+        (44, 3.0, 24, 6.0),
         (60, 3.0, 24, 5.0),
         (31, 5.0, 40, 3.5),
         (24, 6.0, 24, 6.0),
