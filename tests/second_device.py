@@ -85,7 +85,10 @@ def _kept(value):
 def _far(value, known):
     if not isinstance(value, torch.Tensor):
         return value
-    return known[id(value)] if id(value) in known else FarTensor(value)
+    if id(value) in known:
+        return known[id(value)]
+    # the mark of a conjugate that was put off would not reach what is wrapped around it
+    return FarTensor(value.resolve_conj())
 
 
 def there(tensor):

@@ -13,11 +13,14 @@ import sys
 from pathlib import Path
 
 import torch
-from tiny_views import phantom_source, tiny_stages
+from tiny_shards import write_shards
+from tiny_views import STAGES, phantom_source, tiny_stages
 
 from cesped.training.views.learning import train_views
+from cesped.training.views.streamed import ShardViews, StreamOptions
 
 STEPS = ("open", "os.rename", "os.remove")
+SHARDS = {"steps": 5, "views": 2, "batch": 2, "lr": 1e-3, "source": "shards"}
 
 
 def in_child(folder, source_of, kill_at=0):
@@ -30,7 +33,7 @@ def in_child(folder, source_of, kill_at=0):
             from killed_at_steps import watch
 
             seen = watch(folder, kill_at, STEPS)
-            train_views(folder, tiny_stages(), source_of)
+            train_views(folder, tiny_stages(*STAGES, SHARDS), source_of)
             os.write(writing, str(seen[0]).encode())
             code = 0
         finally:
@@ -58,7 +61,15 @@ def log(folder):
 
 def main(outdir, every):
     torch.set_num_threads(1)  # a forked child has none of its parent's threads
-    source_of = phantom_source()
+    import matplotlib.backends.backend_agg  # noqa: F401  children share it
+
+    maps, paths = phantom_source(), write_shards(outdir / "shards")
+
+    def source_of(stage):
+        if stage.source == "maps":
+            return maps(stage)
+        return ShardViews(paths, stage.batch, 32, StreamOptions(2, 2, 2, 1))
+
     total = in_child(outdir / "whole", source_of)
     kills = []
     for step in range(1, total + 1, every):

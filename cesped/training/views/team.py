@@ -108,7 +108,7 @@ class Team:
         """
         if count % (self.size * parts):
             raise OptionError(
-                f"{what} has {count}; it must be a multiple of {self.size * parts}: {self.size} "
+                f"{what} is {count}; it must be a multiple of {self.size * parts}: {self.size} "
                 f"processes, each with trainer.parts {parts}"
             )
         each = count // self.size
