@@ -1,4 +1,4 @@
-"""`cesped convert-weights`: released CryoFastAR weights as a file without code."""
+"""`cesped convert-weights`: weights of CryoFastAR, released or trained here, as a safe file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,10 @@ from .command import Command
 def convert_weights(
     source: Annotated[
         Path,
-        typer.Argument(metavar="IN", help="Weights as CryoFastAR's authors released them."),
+        typer.Argument(
+            metavar="IN",
+            help="Weights as CryoFastAR's authors released them, or a model.ckpt of cesped train.",
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
     normalization: Annotated[
@@ -35,7 +38,7 @@ def convert_weights(
         bool, typer.Option("--force", help="Replace the output if it exists.")
     ] = False,
 ) -> None:
-    """Convert released CryoFastAR weights to safetensors.
+    """Convert CryoFastAR's weights to safetensors.
 
     Released weights are pickles, which can run code when they are read. This reads tensors only and
     refuses files that hold more. The file it writes states the sizes of the network, what its maps
@@ -43,6 +46,9 @@ def convert_weights(
 
     The weights' authors have terms of their own: see where you got them. A converted file is not
     yours to pass on unless those allow it.
+
+    The model.ckpt that `cesped train --model cryofastar` wrote becomes such a file too, for
+    cesped abinitio and for further training. It says which particles it learned from.
     """
     from ..errors import EntryExistsError
     from ..io.files import check_writable
@@ -54,8 +60,13 @@ def convert_weights(
     check_writable(out)
     from ..models.cryofastar.model import CryoFastAR
 
-    model = CryoFastAR.from_released(source, encoder_heads, decoder_heads, normalization)
-    model.save(out)
+    if source.suffix == ".ckpt":
+        from ..workflows.network_weights import weights_of_checkpoint
+
+        model = weights_of_checkpoint(source, out)
+    else:
+        model = CryoFastAR.from_released(source, encoder_heads, decoder_heads, normalization)
+        model.save(out)
     sizes = model.config
     count = sum(parameter.numel() for parameter in model.parameters())
     print(f"Wrote {out}: {count:,} numbers")
@@ -76,6 +87,7 @@ COMMANDS = (
         cesped convert-weights checkpoints/real.pth cryofastar_real.safetensors
         cesped convert-weights checkpoints/synthetic.pth cryofastar_synthetic.safetensors
         cesped convert-weights mine.pth mine.safetensors --encoder-heads 2 --decoder-heads 3
+        cesped convert-weights runs/views0/model.ckpt tuned.safetensors
         """,
     ),
 )

@@ -8,7 +8,7 @@ import torch
 from small_cryofastar import SETTINGS, SIZES
 from test_fit import KillAt, KilledError
 from test_several_processes import run_python, train_words
-from tiny_runs import TARGET, make_tiny_entry, views_recipe
+from tiny_runs import TARGET, cnn_recipe, make_tiny_entry, views_recipe
 
 from cesped.data.conventions import read_particle_table
 from cesped.errors import CheckpointError
@@ -21,6 +21,7 @@ from cesped.training.batches import split_rows
 from cesped.training.checkpoint import load_checkpoint
 from cesped.training.fit import train_half
 from cesped.training.prepared import PreparedParticles, preprocessing_from_dict
+from cesped.workflows.network_weights import weights_of_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,19 @@ def test_weights_that_know_the_other_half_are_refused(entry_dir, tmp_path):
     recipe = views_recipe(model__weights=str(path))
     with pytest.raises(CheckpointError, match="learned from half 1 of TINY, which a model of half"):
         train_half(TARGET, 0, tmp_path / "run", recipe, entry_dir)
+
+
+def test_its_network_becomes_weights_that_say_what_they_know(whole_run, entry_dir, tmp_path):
+    path = tmp_path / "tuned.safetensors"
+    weights_of_checkpoint(whole_run.checkpoint, path)
+    network = load_checkpoint(whole_run.checkpoint)[0].network
+    torch.testing.assert_close(CryoFastAR.load(path).state_dict(), network.state_dict())
+    recipe = views_recipe(model__weights=str(path))
+    with pytest.raises(CheckpointError, match="learned from half 0 of TINY, which a model of half"):
+        train_half(TARGET, 1, tmp_path / "run", recipe, entry_dir)
+    other = train_half(TARGET, 0, tmp_path / "cnn", cnn_recipe(trainer__max_steps=4), entry_dir)
+    with pytest.raises(CheckpointError, match="holds the model 'plain_cnn', which has no"):
+        weights_of_checkpoint(other.checkpoint, path)
 
 
 @pytest.mark.slow
