@@ -28,11 +28,12 @@ from cesped.physics.noise_spectrum import NoiseSpectrum
 from cesped.vocabulary import NoiseKind, Simulator
 
 #: Raise it when the same plan makes other images.
-_VERSION = 1
+_VERSION = 2
 _MOST_PARTICLES = 10**8
 # what the streams of random numbers are for
 _POSES, _SHIFTS, _OPTICS, _SCALE, _ROWS = range(5)
 NOISE_STREAM = 5
+_LAST_OF_SEEDS = 0x5EED
 
 
 class SimulatedHalf(NamedTuple):
@@ -111,7 +112,9 @@ class SimulationPlan:
 
     def generator(self, *stream: int) -> np.random.Generator:
         """Return a source of random numbers that depends on the seed and `stream` alone."""
-        return np.random.default_rng([self.seed, *stream])
+        # numpy takes [7, 0, 0] for 7: but for the last number, the poses of half 0 would be those
+        # that `random_rotations(n, default_rng(7))` draws, and that is how random poses are drawn
+        return np.random.default_rng([self.seed, *stream, _LAST_OF_SEEDS])
 
     def noise_spectrum(self) -> NoiseSpectrum | None:
         """Return the spectrum of the noise; None for white."""

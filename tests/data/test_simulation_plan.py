@@ -11,7 +11,11 @@ from cesped.data.simulation_optics import OpticsRanges, read_acquisition
 from cesped.data.simulation_plan import SimulationPlan, draw_halves, read_noise_table
 from cesped.data.simulation_poses import PreferredView, drawn_rotations
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
-from cesped.geometry.rotations import direction_distance_deg, geodesic_distance_deg
+from cesped.geometry.rotations import (
+    direction_distance_deg,
+    geodesic_distance_deg,
+    random_rotations,
+)
 from cesped.io.star_writer import write_star
 from cesped.physics.ctf import ctf_half_plane
 from cesped.vocabulary import NoiseKind
@@ -63,6 +67,14 @@ def test_the_seed_decides_and_halves_differ():
     np.testing.assert_array_equal(first.ctf.defocus_u_angst, again.ctf.defocus_u_angst)
     assert geodesic_distance_deg(first.poses.rotations, second.poses.rotations).min() > 1
     assert geodesic_distance_deg(first.poses.rotations, other.poses.rotations).min() > 1
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_poses_are_not_those_that_the_seed_alone_draws(seed):
+    # numpy takes [7, 0, 0] for 7, and with 7 somebody draws poses that are to know nothing
+    drawn = draw_halves(SimulationPlan(n_particles=50, seed=seed), 2.0)[0].poses.rotations
+    guessed = random_rotations(50, np.random.default_rng(seed))
+    assert np.mean(geodesic_distance_deg(drawn, guessed)) > 90
 
 
 def test_one_option_does_not_change_what_another_draws():

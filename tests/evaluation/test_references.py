@@ -6,7 +6,7 @@ from tiny_entries import read_entry, turned
 
 from cesped.data.conventions import read_particle_table, write_particle_table
 from cesped.errors import OptionError
-from cesped.evaluation.entry import evaluate_entry
+from cesped.evaluation.entry import evaluate_entry, random_pair
 from cesped.evaluation.published import PUBLISHED_KEYS
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import geodesic_distance_deg, random_rotations
@@ -59,6 +59,15 @@ def scored(half_lost, tiny_dir):
         fixed_view_map=True,
         kept_shares=(0.4, 0.99),
     )
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_random_poses_are_not_those_of_an_entry_simulated_with_the_same_seed(tables, seed):
+    first, second = random_pair(tables, seed)
+    for seeds in (seed, [seed], [seed, 0], [seed, 0, 0], [seed, 1]):
+        true = random_rotations(len(first), np.random.default_rng(seeds))
+        for guessed in (first, second):
+            assert np.mean(geodesic_distance_deg(true, guessed.rotations)) > 90
 
 
 def test_every_column_of_the_papers_table_has_its_row(scored):

@@ -17,7 +17,7 @@ from cesped.io.atoms import structure_files
 from cesped.vocabulary import PixelType, Scattering
 
 #: Raise it when the same plan makes other images.
-_VERSION = 1
+_VERSION = 2
 _PART = re.compile(r"(\d+)/(\d+)")
 _SUFFIX = ".shard"
 _BYTES_OF = {PixelType.FLOAT16: 2, PixelType.FLOAT32: 4}
