@@ -181,21 +181,23 @@ def check_shown(path: Path, volume: NDArray[np.float32], table: ParticleTable) -
         If they do not.
     """
     rows = np.linspace(0, len(table) - 1, min(len(table), _COMPARED)).astype(np.int64)
-    poses = table.require_poses().select(rows)
+    sample = table.select(rows)
+    images, rotations = _normal(ImageSource(table).read(rows)), sample.require_poses().rotations
+    projector = BatchProjector(volume, table.sampling_rate)
     elsewhere = random_rotations(len(rows), np.random.default_rng(0))
-    right = _fits(volume, table, rows, poses.rotations)
-    if not _is_above(right - _fits(volume, table, rows, elsewhere)):
+    right = _fits(projector, sample, images, rotations)
+    if not _is_above(right - _fits(projector, sample, images, elsewhere)):
         raise MetadataError(
             f"the particles of {table.source} do not look like projections of {path} in their "
             "poses: it is turned, inverted, or another particle's; give a map in the frame of the "
             "poses (`cesped reconstruct` makes one of them)"
         )
-    few = slice(0, None, max(1, len(rows) // _COMPARED_IN_FRAMES))
-    mirrored = np.ascontiguousarray(mirror_hand(volume))
-    for hand, density in (("", volume), (" and mirrored", mirrored)):
+    few = np.arange(0, len(rows), max(1, len(rows) // _COMPARED_IN_FRAMES))
+    fewer, right = sample.select(few), right[few]
+    mirrored = BatchProjector(mirror_hand(volume), table.sampling_rate)
+    for hand, density in (("", projector), (" and mirrored", mirrored)):
         for turn in np.asarray(point_group("O").operators):
-            found = _fits(density, table, rows[few], turn @ poses.rotations[few])
-            if _is_above(found - right[few]):
+            if _is_above(_fits(density, fewer, images[few], turn @ rotations[few]) - right):
                 raise MetadataError(
                     f"the particles of {table.source} look more like projections of {path} "
                     f"turned{hand} than of the map as it is; give a map in the frame of the poses "
@@ -215,17 +217,14 @@ def _is_above(differences: NDArray[np.float64]) -> bool:
 
 
 def _fits(
-    volume: NDArray[np.float32],
+    projector: BatchProjector,
     table: ParticleTable,
-    rows: NDArray[np.int64],
+    images: NDArray[np.float64],
     rotations: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return how images correlate with projections that have their shifts and CTFs, `(B,)`."""
-    origins_angst = table.require_poses().origins_angst[rows]
-    ctf = table.require_ctf().select(rows)
-    projector = BatchProjector(volume, table.sampling_rate)
+    origins_angst, ctf = table.require_poses().origins_angst, table.require_ctf()
     made = projector.project(rotations, origins_angst, ctf).numpy()
-    images = _normal(ImageSource(table).read(rows))
     correlations: NDArray[np.float64] = (images * _normal(made)).mean(axis=1)
     return correlations
 

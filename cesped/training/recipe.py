@@ -201,6 +201,11 @@ def _check_ranges(recipe: TrainingRecipe, where: str) -> None:
         )
     _check_parts(recipe, where)
     _check_simulation(recipe.simulation, where)
+    if recipe.simulation.map is not None and ahead.projections:
+        raise OptionError(
+            f"{where}: pretraining.projections come before a training on particles, and "
+            "simulation.map takes their place; leave one out"
+        )
     _check_augmentation(recipe.augmentation, where)
 
 

@@ -38,6 +38,7 @@ from cesped.training.drawn import DrawnParticles
 from cesped.training.drawn_map import mirror_hand, read_drawn_map
 from cesped.training.fit import train_half
 from cesped.training.prepared import PreparedParticles, preprocessing_from_recipe
+from cesped.training.raw_channel import particles_of
 from cesped.training.recipe import TrainingRecipe
 from cesped.training.sections import SimulationRecipe
 
@@ -86,12 +87,16 @@ def rows(step, count=8, share=0):
     return StepRows(step, np.arange(count), share)
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
-def test_a_batch_is_what_the_simulator_makes_of_its_labels(half, own_map, tmp_path, correction):
+@pytest.mark.parametrize(
+    ("correction", "raw"), [*((each, False) for each in CORRECTIONS), ("phase_flip", True)]
+)
+def test_a_batch_is_what_the_simulator_makes_of_its_labels(
+    half, own_map, tmp_path, correction, raw
+):
     """Poses, shifts and CTFs that were drawn, given to the simulator of entries, and read back."""
     drawn = drawn_from(
         half, own_map, simulation__snr=1e12, data__ctf_correction=correction,
-        data__apply_perImg_normalization=False,
+        data__apply_perImg_normalization=False, data__raw_channel=raw,
     )  # fmt: skip
     batch = drawn.draw(rows(3), "cpu")
     ctf = drawn.source("cpu").draw(8, np.random.default_rng([0, 101, 3, 0])).ctf
@@ -105,7 +110,8 @@ def test_a_batch_is_what_the_simulator_makes_of_its_labels(half, own_map, tmp_pa
     recipe = recipe_with(
         own_map, data__ctf_correction=correction, data__apply_perImg_normalization=False
     )
-    expected = PreparedParticles(table, options_of(recipe)).read(np.arange(8))
+    expected = particles_of(table, options_of(recipe), raw).read(np.arange(8))
+    assert expected.shape == (8, 2 if raw else 1, 16, 16)
     assert expected.std() > 0
     error = (batch.images - expected).abs().max() / expected.std()
     assert error < 2e-3
@@ -425,11 +431,14 @@ def test_a_map_beside_real_particles_needs_a_statement(tmp_path):
         ({"map": "a.mrc", "shift_sigma_px": -1}, r"shift_sigma_px is -1\.0; it must be 0 or more"),
         ({"map": "a.mrc", "defocus_angst": [2, 1]}, r"defocus_angst is \[2, 1\]; give the lower"),
         ({"mp": "a.mrc"}, "did you mean 'map'"),
+        ({"map": "a.mrc", "pretraining": 4}, r"simulation\.map takes their place; leave one out"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, message):
+    names = {"pretraining": "pretraining__projections"}
+    dotted = {names.get(key, f"simulation__{key}"): value for key, value in settings.items()}
     with pytest.raises(OptionError, match=message):
-        cnn_recipe(**{f"simulation__{key}": value for key, value in settings.items()})
+        cnn_recipe(**dotted)
 
 
 def test_from_the_command_line(entry_dir, own_map, tmp_path, capsys):
