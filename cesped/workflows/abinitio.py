@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Encodings of an unfinished run, in the folder of its results.
 ENCODINGS_NAME = "encodings"
+#: All of them together, where they do not fit the memory.
+MAPPED_NAME = "all.bin"
 #: Fewer particles make no map that could be looked at.
 FEWEST_PARTICLES = 16
 #: Targets that candidates for the reference are held against.
@@ -289,12 +291,14 @@ class _Work:
             names = ("program", "particles", "images", "weights", "image_size_px", "numbers")
             label = {name: self.made_from[name] for name in (*names, "device")}
             kept = FeatureFolder(self.folder / ENCODINGS_NAME, json.dumps(label, sort_keys=True))
+        home, file = self._home_of_features(place)
         features, reused = encode_particles(
             self.model,
             self.images,
             device=place,
-            keep_on=_place_for_features(self.model, self.images, place),
+            keep_on=home,
             kept=kept,
+            mapped_to=file,
             progress=self.progress,
         )
         if reused:
@@ -318,22 +322,23 @@ class _Work:
         self._say_rate("posed", count, started)
         return frame, check
 
+    def _home_of_features(self, place: "torch.device") -> "tuple[torch.device, Path | None]":
+        """Return where features are kept: the device, and the file if memory is too small."""
+        from ..inference.abinitio.feature_room import bytes_of_features, fits_memory, home_device
+        from ..progress_bars import format_bytes
+
+        count, each = len(self.images), bytes_of_features(self.model, self.images)
+        home = home_device(place, count * each)
+        if home.type != "cpu" or fits_memory(count * each):
+            return home, None
+        path = self.folder / ENCODINGS_NAME / MAPPED_NAME
+        self.say(
+            f"features take {format_bytes(each)} a particle, {format_bytes(count * each)} in all, "
+            f"more than half of the free memory: they are kept in {path}"
+        )
+        return home, path
+
     def _say_rate(self, what: str, count: int, started: float) -> None:
         seconds = max(time.monotonic() - started, 1e-9)
         if count:
             self.say(f"{what} {count:,} images in {seconds:.1f} s: {count / seconds:,.0f} images/s")
-
-
-def _place_for_features(
-    model: "CryoFastAR", images: "ParticleImages", place: "torch.device"
-) -> "torch.device":
-    """Return the GPU if features fill no more than half of what is free there, else the CPU."""
-    import torch
-
-    if place.type != "cuda":
-        return place
-    tokens = (images.preprocessor.image_size // model.config.patch_px) ** 2
-    size = model.patches.weight.element_size()
-    wanted = len(images) * tokens * model.config.encoder_width * size
-    free, _ = torch.cuda.mem_get_info(place)
-    return place if wanted < free / 2 else torch.device("cpu")

@@ -3,7 +3,7 @@
 A forked child is killed with SIGKILL just before its n-th renaming of a file; then another one runs
 to the end. The page, which takes longest, is replaced by what it would show.
 
-Usage: python killed_abinitio.py FOLDER, which prints JSON. See `killed_campaign`.
+Usage: python killed_abinitio.py FOLDER [RENAMING ...], which prints JSON. See `killed_campaign`.
 """
 
 import json
@@ -30,7 +30,7 @@ def write_findings(path, found):
     Path(path).write_text(repr(shown))
 
 
-def main(folder):
+def main(folder, kills):
     import torch
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -69,7 +69,7 @@ def main(folder):
     whole = folder / "whole"
     run(whole)  # compiles for the children
     stories = []
-    for number in KILLED_BEFORE:
+    for number in kills:
         out = folder / f"killed_{number}"
         if in_child(lambda out=out, number=number: run(out, number)) is not None:
             sys.exit(f"the run ended before its renaming {number}")
@@ -80,4 +80,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), [int(word) for word in sys.argv[2:]] or KILLED_BEFORE)

@@ -198,15 +198,41 @@ def test_the_star_file_that_is_read_is_not_written_over(entry, weights, tmp_path
         find_poses(star, entry.folder, weights, tmp_path, NativeReconstructor())
 
 
-def test_a_killed_run_ends_in_the_same_bytes_without_encoding_twice(tmp_path):
+def test_features_that_do_not_fit_the_memory_are_kept_in_a_file(
+    entry, table, weights, tmp_path, monkeypatch
+):
+    leave_the_page_out(monkeypatch)
+    model = KnownNetwork(table)
+    found, _ = run(entry, weights, tmp_path / "in_memory", model, monkeypatch)
+    monkeypatch.setattr("cesped.inference.abinitio.feature_room.available_bytes", lambda: 1000)
+    again, said = run(entry, weights, tmp_path / "in_file", model, monkeypatch, resumable=False)
+    assert again == found
+    # 16 tokens of 2 numbers of 4 bytes
+    assert said[0].startswith("features take 128 bytes a particle, 19.2 kB in all, more than half")
+    assert not (tmp_path / "in_file" / "encodings").exists()
+    one, other = ((tmp_path / out / "poses.star").read_bytes() for out in ("in_memory", "in_file"))
+    assert one == other
+
+
+def killed(folder, *renamings):
     program = Path(__file__).with_name("killed_abinitio.py")
-    done = subprocess.run(
-        [sys.executable, program, tmp_path], capture_output=True, text=True, timeout=900
-    )
+    command = [sys.executable, program, folder, *map(str, renamings)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     story = json.loads(done.stdout)
     assert {"poses.star", "map.mrc", "half0.mrc", "half1.mrc", "report.html"} <= set(story["whole"])
     for kill in story["kills"]:
         assert kill["again"] == story["whole"], kill["left"]
+    return [kill["reused"] for kill in story["kills"]]
+
+
+def test_a_killed_run_ends_in_the_same_bytes_without_encoding_twice(tmp_path):
     # chunks of 16 of 80 particles: after one, after three, and when maps were being written
-    assert [kill["reused"] for kill in story["kills"]] == [16, 48, 80]
+    assert killed(tmp_path) == [16, 48, 80]
+
+
+@pytest.mark.slow
+def test_a_run_may_be_killed_at_any_step(tmp_path):
+    # the label, five chunks, the star file, three maps, the curve, the figures, the page's label
+    reused = killed(tmp_path, *range(1, 13))
+    assert reused[:7] == [0, 0, 16, 32, 48, 64, 80]

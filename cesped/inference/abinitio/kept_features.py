@@ -18,6 +18,7 @@ from ...data.particle_images import SampleImages
 from ...io.files import atomic_path, write_text_atomic
 from ...models.cryofastar.model import CryoFastAR
 from ...progress import SILENT, Progress
+from .feature_room import mapped_features
 from .features import ViewFeatures, encode_views
 from .speed import ImagesPerSecond
 
@@ -89,6 +90,7 @@ def encode_particles(
     device: torch.device | str = "cpu",
     keep_on: torch.device | str | None = None,
     kept: FeatureFolder | None = None,
+    mapped_to: Path | None = None,
     progress: Progress = SILENT,
 ) -> tuple[ViewFeatures, int]:
     """Return the features of all particles, and how many were found on the disk.
@@ -99,6 +101,7 @@ def encode_particles(
     images : of the particles, as the network gets them before they are normalised
     device, keep_on : where images are encoded, and where features are kept; see `encode_views`
     kept : chunks of an earlier run; new ones are added. None: nothing is written
+    mapped_to : file to hold the features where memory cannot; None: they are in memory
     progress : told of every batch
 
     Raises
@@ -114,7 +117,11 @@ def encode_particles(
     rows, columns = model.grid_of(torch.empty(1, side, side, device="meta"))
     width, dtype = model.config.encoder_width, model.patches.weight.dtype
     place = device if keep_on is None else keep_on
-    features = torch.empty(count, rows * columns, width, dtype=dtype, device=place)  # once
+    shape = (count, rows * columns, width)
+    if mapped_to is None:
+        features = torch.empty(shape, dtype=dtype, device=place)  # once
+    else:
+        features = mapped_features(mapped_to, shape, dtype)
     reused, missing = 0, []
     for start in range(0, count, CHUNK):
         part = features[start : start + CHUNK]
@@ -129,7 +136,7 @@ def encode_particles(
         for start, chunk in _read_ahead(images, missing):
             for number, batch in enumerate(torch.split(chunk, _BATCH)):
                 first = start + number * _BATCH
-                made = encode_views(model, [batch], device, keep_on).features
+                made = encode_views(model, [batch], device, features.device).features
                 features[first : first + len(batch)] = made
                 advance(len(batch))
             if kept is not None:
