@@ -33,7 +33,8 @@ def settings(model):
 
 
 @pytest.mark.parametrize(
-    ("symmetry", "mirrored"), [("C1", False), ("C1", True), ("D2", False)], ids=str
+    ("symmetry", "mirrored"),
+    [("C1", False), pytest.param("C1", True, marks=pytest.mark.slow), ("D2", False)],
 )
 def test_exact_maps_end_in_exact_poses(symmetry, mirrored, tmp_path, monkeypatch):
     """Frame, hand, units of shifts and their sign: all that lies between maps and a score."""
