@@ -5,6 +5,7 @@ import io
 import pytest
 
 from cesped import progress_bars
+from cesped.progress import SILENT, say
 from cesped.progress_bars import (
     BarProgress,
     LineProgress,
@@ -34,6 +35,24 @@ def test_a_long_step_says_how_far_it_is(monkeypatch):
     with LineProgress(log).task("reading", 4) as advance:
         advance(1)
     assert log.getvalue().startswith("reading: 25 % after ")
+
+
+def test_words_stand_beside_a_step_where_there_is_room(monkeypatch):
+    monkeypatch.setattr(progress_bars, "REPORT_INTERVAL_S", 0.0)
+    log = io.StringIO()
+    with LineProgress(log).task("learning", 4) as advance:
+        say(advance, "12 images/s, loss 0.5")
+        advance(1)
+    first, last = log.getvalue().splitlines()
+    assert first.endswith("s, 12 images/s, loss 0.5")
+    assert last.endswith("s, 12 images/s, loss 0.5")
+    terminal = Terminal()
+    with make_progress(terminal).task("learning", 1) as advance:
+        say(advance, "loss [red]")
+        advance(1)
+    assert "loss [red]" in terminal.getvalue()
+    with SILENT.task("learning", 1) as advance:
+        say(advance, "nobody hears it")
 
 
 def test_a_step_that_fails_is_not_called_done():

@@ -45,7 +45,8 @@ def make(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say how much it is and how long it takes.")
+        bool,
+        typer.Option("--plan", "--dry-run", help="Only say how much it is and how long it takes."),
     ] = False,
 ) -> None:
     """Project many structures into shards.
@@ -123,7 +124,7 @@ COMMANDS = (
         "shards",
         "Simulate images of many structures, for training.",
         """
-        cesped shards make curated/ --out shards/ --dry-run
+        cesped shards make curated/ --out shards/ --plan
         cesped shards make curated/ --out shards/
         cesped shards check shards/
         """,
@@ -132,7 +133,7 @@ COMMANDS = (
                 make,
                 "make",
                 """
-                cesped shards make curated/ --out shards/ --dry-run
+                cesped shards make curated/ --out shards/ --plan
                 cesped shards make curated/ --out shards/ --part 3/16
                 torchrun --nproc-per-node 16 -m cesped shards make curated/ --out shards/
                 """,

@@ -66,6 +66,39 @@ def test_maps_and_structures_become_weights(folder, capsys):
     assert CryoFastAR.load(weights).config.encoder_width == 16
 
 
+def test_folders_of_maps_and_of_shards_are_drawn_from(folder, capsys):
+    (folder / "maps").mkdir()
+    for name in ("b.mrc", "a.mrc"):
+        (folder / "maps" / name).write_bytes((folder / "map.mrc").read_bytes())
+    (folder / "atoms").mkdir()
+    for number in range(3):
+        atoms = "".join(
+            f"ATOM  {row:5d}  CA  ALA A{row:4d}    {3.0 * row:8.3f}{number:8.3f}   0.000"
+            "  1.00 10.00           C\n"
+            for row in range(1, 6)
+        )
+        (folder / "atoms" / f"s{number}.pdb").write_text(atoms)
+    shards = ["--out", str(folder / "shards"), "--images", "4", "--box", "24", "--per-shard", "1"]
+    assert main(["shards", "make", str(folder / "atoms"), *shards]) == 0
+    text = (folder / "maps.yaml").read_text("utf-8")
+    text += "  - {steps: 3, views: 2, batch: 2, source: shards, snr: [1, 2]}\n"
+    (folder / "shards.yaml").write_text(text.replace("data: {", "data: {shard_lanes: 2, "))
+    words = ["--map", str(folder / "maps"), "--shards", str(folder / "shards")]
+    assert run(folder, *words, recipe="shards.yaml") == 0
+    inputs = facts_of_weights(folder / "run" / "weights.safetensors")["inputs"]
+    assert [stamp["name"] for stamp in inputs["maps"]] == ["a.mrc", "b.mrc"]
+    assert (inputs["shards"]["shards"], inputs["shards"]["structures"]) == (3, 3)
+    capsys.readouterr()
+    cut = folder / "shards" / "shard-000001.shard"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    assert run(folder, *words, recipe="shards.yaml", out="other") == 1
+    assert "shard-000001.shard has no end: it was cut" in capsys.readouterr().err
+    assert run(folder, *words[:2], recipe="shards.yaml", out="other") == 1
+    assert "stage 3 of the recipe draws from shards; give" in capsys.readouterr().err
+    assert run(folder, *words, "--data.shard_lanes", "3", recipe="shards.yaml", out="third") == 1
+    assert "has no end" in capsys.readouterr().err
+
+
 def test_a_last_stage_on_particles_knows_its_half(folder, capsys):
     entry = write_fake_entry(folder / "bench", n_particles=12)
     here = ["--target", entry.name, "--halfset", "0", "-b", str(entry.benchmark_dir)]
