@@ -153,6 +153,7 @@ def frame_stamp(alignment: PoseAlignment) -> dict[str, object]:
         "is_mirrored": frame.is_mirrored,
         "is_hand_known": alignment.is_hand_known,
         "hand_nats": round(alignment.hand_nats, 3),
+        "other_hand_share": round(alignment.other_hand_share, 6),
         "rotation_zyz_deg": [round(float(a), 6) for a in rotation_to_euler(frame.rotation)],
         "rotation_error_deg": alignment.rotation_error_deg,
         "offset_angst": [round(float(c), 6) for c in frame.offset_angst],
@@ -229,6 +230,12 @@ def abinitio_notes(alignments: list[PoseAlignment]) -> list[str]:
             f"{name} {verb} of {hand}{known}; {100 * found.inlier_share:.0f} % of the poses agree "
             f"with a frame that is known to {found.rotation_error_deg:.2g} degrees."
         )
+        if found.is_of_both_hands:
+            notes.append(
+                f"{name} {'mix' if is_one_frame else 'mixes'} both hands: "
+                f"{100 * found.other_hand_share:.0f} % of the poses agree with a frame of the "
+                "other hand instead, and count as wrong; were results of several runs put together?"
+            )
     if is_one_frame:
         notes.append(
             "One file for all particles: the half maps are not of independent runs, and their "

@@ -44,6 +44,8 @@ SIGNIFICANCE = 1e-3
 SHUFFLES = 40
 #: A hand counts as known if its likelihood is e^10 times that of the other.
 _HAND_NATS = 10.0
+#: Poses count as of both hands if more than this share agrees with the other hand alone.
+_MIXED_SHARE = 0.05
 _LEAST_PARTICLES = 10
 _EULER_GAMMA = 0.5772156649015329
 
@@ -80,6 +82,8 @@ class PoseAlignment:
     p_value : probability that poses without any relation to the truth agree as well in some frame
         and hand; NaN if it was not asked for
     hand_nats : logarithm of the likelihood of this hand over that of the other
+    other_hand_share : fraction of poses that agree with a frame of the other hand and not with
+        this one, if chance does not make such a frame; else 0
     """
 
     frame: Frame
@@ -89,6 +93,12 @@ class PoseAlignment:
     spread_deg: float
     p_value: float
     hand_nats: float
+    other_hand_share: float = 0.0
+
+    @property
+    def is_of_both_hands(self) -> bool:
+        """Return whether a share of the poses is of the other hand, as of results put together."""
+        return self.is_found and self.other_hand_share > _MIXED_SHARE
 
     @property
     def is_found(self) -> bool:
@@ -144,14 +154,18 @@ def align_poses(
         for of_hand in votes:
             fits.append(fit_frame(of_hand, group, generator))
             advance(1)
-        sampled = max(consensus(of_hand, group, generator)[3] for of_hand in votes)
+        sampled = [consensus(of_hand, group, generator)[3] for of_hand in votes]
         by_chance = []
         for _ in range(shuffles):
             by_chance.append(_chance_evidence(truth, predicted, group, generator))
             advance(1)
     is_mirrored = fits[1].evidence > fits[0].evidence
     fit, other = (fits[1], fits[0]) if is_mirrored else (fits[0], fits[1])
-    p_value = _tail_probability(sampled, np.asarray(by_chance)) if shuffles > 1 else float("nan")
+    p_value = p_other = float("nan")
+    if shuffles > 1:
+        p_value = _tail_probability(max(sampled), np.asarray(by_chance))
+        p_other = _tail_probability(sampled[0 if is_mirrored else 1], np.asarray(by_chance))
+    alone = other.probabilities * (1.0 - fit.probabilities)
     offset, offset_error = np.zeros(3), 0.0
     if with_offset and p_value < SIGNIFICANCE:
         offset, offset_error = _fit_offset(truth, predicted, fit)
@@ -163,6 +177,7 @@ def align_poses(
         spread_deg=fit.spread_deg,
         p_value=p_value,
         hand_nats=fit.evidence - other.evidence,
+        other_hand_share=float(alone.mean()) if p_other < SIGNIFICANCE else 0.0,
     )
 
 
