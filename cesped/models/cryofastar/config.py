@@ -1,5 +1,6 @@
 """What determines the shapes of a CryoFastAR network, and its named sizes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -43,8 +44,12 @@ class CryoFastARConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, int | float) or value < 1:
-                raise OptionError(f"CryoFastAR: {field.name} is {value!r}; give a number above 0")
+            kinds = (int, float) if field.name == "rope_base" else (int,)
+            is_number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not (is_number and 1 <= value < math.inf):
+                raise OptionError(
+                    f"CryoFastAR: {field.name} is {value!r}; give a whole number above 0"
+                )
         for part in ("encoder", "decoder"):
             width, heads = getattr(self, f"{part}_width"), getattr(self, f"{part}_heads")
             if width % heads or (width // heads) % 4:

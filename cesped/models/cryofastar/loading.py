@@ -33,8 +33,16 @@ def fill(
     CheckpointError
         If a parameter is missing, foreign or of another shape.
     """
-    with torch.device("meta"):
-        model = model_class(config, **options)
+    if config.encoder_depth + 2 * config.decoder_depth > len(state):  # do not even build it
+        raise CheckpointError(
+            f"{about} holds {len(state)} tensors, and is said to be of {config.encoder_depth} "
+            f"+ 2 x {config.decoder_depth} blocks: it is damaged, or of something else"
+        )
+    try:
+        with torch.device("meta"):
+            model = model_class(config, **options)
+    except RuntimeError as error:  # tensors of more numbers than can be counted
+        raise CheckpointError(f"{about} states sizes that no network has: {error}") from error
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in state.items()}
     faults = [f"{name} is missing" for name in wanted if name not in found]
@@ -50,9 +58,15 @@ def fill(
             f"{about} does not fit a CryoFastAR of the sizes that it states: "
             f"{'; '.join(faults[:_SHOWN])}{more}"
         )
-    strange = [name for name, value in state.items() if not value.is_floating_point()]
-    if strange:
-        raise CheckpointError(f"{about}: {strange[0]} holds {state[strange[0]].dtype}, no weights")
+    for name, value in state.items():
+        if not value.is_floating_point() or value.layout is not torch.strided:
+            kind = f"{value.dtype} in layout {value.layout}"
+            raise CheckpointError(f"{about}: {name} holds {kind}, no weights of a network")
+        if not value.is_meta and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{about}: {name} holds values that are no numbers: its training diverged, or the "
+                "file is damaged; use earlier weights, or fetch them again"
+            )
     model.load_state_dict(dict(state), assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)

@@ -8,7 +8,9 @@ shapes of the tensors, except the numbers of heads.
 import argparse
 import os
 import re
+import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,9 +105,11 @@ def read_released(path: str | os.PathLike[str]) -> State:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"there are no weights {path}; name the file that was downloaded")
+    _check_archive(path)
     try:
         # What such files hold beside tensors is the options of the training: plain values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is told below
             content = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
@@ -121,6 +125,21 @@ def read_released(path: str | os.PathLike[str]) -> State:
             "or ask for a file of tensors only"
         ) from error
     return _checked(content, str(path))
+
+
+def _check_archive(path: Path) -> None:
+    """Raise if a byte of a packed file is not what was written; torch does not look."""
+    damaged = None
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error) as error:
+            damaged = f"its table of contents ({error})"
+    if damaged is not None:
+        raise CheckpointError(
+            f"weights {path} are damaged: {damaged} is not what was written; download them again"
+        )
 
 
 def _checked(content: Any, about: str) -> State:
@@ -191,8 +210,10 @@ def config_of(
 
 
 def _depth(state: Mapping[str, torch.Tensor], group: str) -> int:
-    numbers = [re.match(rf"{group}\.(\d+)\.", name) for name in state]
-    return max((int(found[1]) + 1 for found in numbers if found), default=0)
+    matches = [re.match(rf"{group}\.(\d+)\.", name) for name in state]
+    numbers = {int(found[1]) for found in matches if found}
+    # a gap shows as missing tensors; a number of nine digits must not ask for so many blocks
+    return min(max(numbers, default=-1) + 1, len(numbers) + 1)
 
 
 def _renamed(state: State, about: str) -> Iterator[tuple[str, torch.Tensor]]:
