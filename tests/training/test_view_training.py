@@ -1,7 +1,9 @@
 """Training on sets of views: it learns, stages follow each other, and a kill changes nothing."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from cesped.models.cryofastar.model import CryoFastAR
 from cesped.models.cryofastar.views import normalized_views
 from cesped.models.cryofastar.weights import facts_of_weights
 from cesped.training.views import learning
+from cesped.training.views.blocks import prepare_blocks
 from cesped.training.views.learning import train_views
 from cesped.training.views.run_folder import LOG_NAME, PROVENANCE_NAME, STATE_NAME
 from cesped.training.views.sets import TRAINING
@@ -164,6 +167,74 @@ def test_a_batch_in_parts_teaches_the_same(source_of, tmp_path):
         facts_of_weights(done.weights)["recipe"]["trainer"]["parts"] for done in (whole, parts)
     ]
     assert recipes == [1, 2]
+
+
+def kept_bytes(model, images):
+    """Return what is kept for the way back beside the weights, and the gradients."""
+    kept, weights = {}, {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model.zero_grad()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        maps = model(images, with_images=False)
+    (maps.points.square().mean() + maps.confidence.mean()).backward()
+    gradients = {name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None}
+    return sum(kept.values()), gradients
+
+
+def test_recomputed_activations_take_less_memory_and_have_the_same_gradients():
+    torch.manual_seed(0)
+    model = CryoFastAR("tiny")
+    torch.nn.init.normal_(model.target_head.points.weight, std=0.1)
+    images = torch.randn(2, 4, 1, 32, 32)
+    plain, wanted = kept_bytes(model, images)
+    prepare_blocks(model, checkpointing=True, compiled=False)
+    less, found = kept_bytes(model, images)
+    assert less < 0.25 * plain
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_blocks_are_those_that_are_compiled(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    model = CryoFastAR("tiny")
+    prepare_blocks(model, checkpointing=False, compiled=True)
+    blocks = [*model.encoder, *model.integrate, *model.update]
+    assert [id(block) for block in compiled] == [id(block) for block in blocks]
+
+
+class Heard:
+    """A `Progress` that remembers what is said."""
+
+    def __init__(self):
+        self.words = []
+
+    @contextlib.contextmanager
+    def task(self, description, total, *, in_bytes=False, done=0):
+        class Step:
+            def __call__(self, units):
+                pass
+
+            say = self.words.append
+
+        yield Step()
+
+
+def test_images_a_second_loss_and_rotation_error_are_shown(source_of, tmp_path):
+    heard = Heard()
+    done = train_views(tmp_path, tiny_stages(), source_of, progress=heard)
+    assert len(heard.words) >= 3
+    assert re.fullmatch(r"[\d.e+]+ images/s, loss [\d.]+", heard.words[0])
+    error = f"{done.rows[-2].rotation_error:.3g}"
+    assert f"rotation error {error} of " in heard.words[-1]
+    assert (tmp_path / "learning_curve.png").stat().st_size > 5000
 
 
 def test_half_width_learns_about_the_same(source_of, tmp_path):
