@@ -31,6 +31,7 @@ from cesped.errors import (
 from cesped.geometry.poses import Poses
 from cesped.io.mrc import read_volume, write_volume
 from cesped.io.star import read_star, write_star
+from cesped.physics.noise_spectrum import NoiseSpectrum, colour_noise
 from cesped.training.batches import StepRows
 from cesped.training.checkpoint import load_checkpoint
 from cesped.training.data_module import PoseDataModule
@@ -147,6 +148,26 @@ def test_noise_has_one_strength_and_the_snr_asked_for(half, own_map):
         ratios.append(float(signal.double().var(dim=(-2, -1)).mean() / noise.double().var()))
     assert np.mean(ratios) == pytest.approx(0.5, rel=0.1)
     assert np.ptp(strengths) < 0.03 * np.mean(strengths)
+
+
+def test_noise_has_the_spectrum_of_the_half_unless_it_is_to_be_white(entry_dir, own_map, tmp_path):
+    shutil.copytree(entry_dir / TARGET, tmp_path / TARGET)
+    colour = NoiseSpectrum.falling(corner_angst=60.0, floor=0.02).amplitudes(24, 6.0)
+    with mrcfile.open(tmp_path / TARGET / "particles_0.mrcs", "r+") as stack:
+        white = np.random.default_rng(3).normal(size=stack.data.shape).astype(np.float32)
+        coloured = colour_noise(torch.from_numpy(white), colour).numpy()
+        stack.data[:] += 2 * stack.data.std() * coloured
+    entry = open_entry(TARGET, 0, tmp_path)
+    table = read_particle_table(entry.star_path, entry.root_dir)
+    ratios = []
+    for is_coloured in (True, False):
+        settings = {"simulation__coloured_noise": is_coloured, "simulation__snr": 1e-3}
+        source = drawn_from((entry, table), own_map, **settings).source("cpu")
+        images = source.draw(200, np.random.default_rng(0)).images
+        power = torch.fft.rfft2(images).abs().square().mean(dim=0)
+        ratios.append(float(power[1, 1:3].mean() / power[10:13, 10:].mean()))
+    assert ratios[1] < 1.5
+    assert ratios[0] > 3
 
 
 def test_unless_told_otherwise_all_is_as_in_the_half(half, own_map):

@@ -57,7 +57,10 @@ SIZES = {
     "whole": Size(222, 1.5, None, 10000, "simulated_10648_gpu.yaml", {}),
     "binned": Size(
         222, 1.5, 56, 10000, "simulated_10648_gpu.yaml",
-        {"data.batch_size": 512, "model.input_px": None, "data.image_size": 48},
+        {
+            "data.batch_size": 512, "data.image_size": 56, "data.image_size_factor_for_crop": 0.0,
+            "model.input_px": 128, "trainer.max_steps": 8000,
+        },
     ),
     "cpu": Size(222, 1.5, 56, 3000, "simulated_10648_cpu.yaml", {}),
     "tiny": Size(
