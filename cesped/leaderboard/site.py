@@ -179,7 +179,8 @@ def _table_html(heads: list[tuple[str, bool]], rows: list[str]) -> str:
         for text, is_number in heads
     )
     return (
-        f'<div class="scroll"><table><thead><tr>{cells}</tr></thead>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table, scrolls sideways">'
+        f"<table><thead><tr>{cells}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

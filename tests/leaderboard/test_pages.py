@@ -217,7 +217,7 @@ def test_charts_survive_absurd_figures():
 PROBE = """<script>
 window.addEventListener("load", () => {
   const found = {};
-  const table = [...document.querySelectorAll("section")].at(-3).querySelectorAll("table")[1];
+  const table = [...document.querySelectorAll("section")].at(-3).querySelectorAll("table")[0];
   const methods = () => [...table.tBodies[0].rows].map(row => row.children[2].dataset.key);
   const heads = [...table.querySelectorAll("th")];
   const head = heads.find(cell => cell.textContent.startsWith("wMAnE"));
