@@ -29,6 +29,8 @@ class AbinitioFindings:
     name : of the particles
     poses : found, in the frame of the reference
     confidence : `(P,)` as the network states it, above 1
+    reference : index of the particle that the others are posed relative to; its confidence, which
+        is no measure of it, is not shown
     trust, check : what they are worth, and why
     volumes : maps `(N, N, N)` by their titles: of all particles, then of each half
     voxel_size_angst : of the maps
@@ -42,6 +44,7 @@ class AbinitioFindings:
     name: str
     poses: Poses
     confidence: NDArray[np.float64]
+    reference: int
     trust: Trust
     check: TurnCheck
     volumes: Mapping[str, NDArray[np.float32]]
@@ -52,6 +55,11 @@ class AbinitioFindings:
     picture_names: Sequence[str]
     notes: Sequence[str]
     facts: Mapping[str, object]
+
+    @property
+    def others(self) -> NDArray[np.int64]:
+        """Rows of all particles but the reference."""
+        return np.flatnonzero(np.arange(len(self.poses)) != self.reference)
 
 
 def write_abinitio_page(path: str | os.PathLike[str], found: AbinitioFindings) -> Path:
@@ -81,7 +89,7 @@ def _summary(found: AbinitioFindings) -> str:
             f"half of {len(found.check.rows)} particles; 90°: images ignored",
         ),
         "mean confidence": (
-            f"{found.confidence.mean():.4g}",
+            f"{found.confidence[found.others].mean():.4g}",
             "2: what weights that know nothing say",
         ),
     }
@@ -136,12 +144,17 @@ def _pose_section(found: AbinitioFindings) -> str:
         "<p>All sides from which the particles were seen, unrolled into equal areas; grey: none. "
         "The axes are those of the reference particle's image.</p>"
         + png_element(
-            found_directions_figure(found.poses, found.confidence),
+            found_directions_figure(
+                found.poses.select(found.others), found.confidence[found.others]
+            ),
             "Number of particles and their mean confidence over the viewing sphere",
         )
-        + "<p>Left: how sure the network is. Right: where in its image each particle is.</p>"
+        + "<p>Left: how sure the network is of all but the reference. Right: where in its image "
+        "each particle is.</p>"
         + png_element(
-            confidence_and_shift_figure(found.confidence, found.poses.origins_angst),
+            confidence_and_shift_figure(
+                found.confidence[found.others], found.poses.origins_angst[found.others]
+            ),
             "Histogram of confidence, and places of the particles in their images",
         )
         + "<h3>The reference, the most and the least confident particles</h3>"

@@ -163,6 +163,7 @@ class Products:
                     name=Path(self.table.source).name,
                     poses=self.poses,
                     confidence=self.frame.confidence.double().cpu().numpy(),
+                    reference=self.frame.reference,
                     trust=self.trust,
                     check=self.check,
                     volumes=self._volumes(),
@@ -179,7 +180,7 @@ class Products:
 
     def figures(self, made_from: Mapping[str, object]) -> dict[str, Any]:
         """Return what `abinitio.json` holds."""
-        confidence = self.frame.confidence.double().cpu().numpy()
+        confidence = self.frame.confidence_of_others.double().cpu().numpy()
         reference = self.frame.reference
         resolutions = self.resolutions_angst()
         return {

@@ -37,9 +37,20 @@ class FramePoses:
     confidence: torch.Tensor
 
     @property
+    def confidence_of_others(self) -> torch.Tensor:
+        """Confidence `(P - 1,)` of all but the reference.
+
+        Its own map is the same whatever it shows, so a trained network is a thousand times as sure
+        of it as of any other, which says nothing of the particle.
+        """
+        others = torch.arange(len(self.confidence)) != self.reference
+        return self.confidence[others.to(self.confidence.device)]
+
+    @property
     def is_informed(self) -> bool:
         """Whether confidence tells particles apart at all; untrained weights' does not."""
-        return float(self.confidence.std()) > 1e-5 * float(self.confidence.mean())
+        others = self.confidence_of_others
+        return len(others) > 1 and float(others.std()) > 1e-5 * float(others.mean())
 
     def to_poses(self, pixel_size_angst: float) -> Poses:
         """Return the poses as a star file has them: origins [angstrom], confidence up to 1.

@@ -128,7 +128,7 @@ def judge(frame: FramePoses, check: TurnCheck) -> Trust:
     is not asked where half of all are less than 5 degrees off.
     """
     count, median = len(check.rows), check.median_deg
-    mean = float(frame.confidence.mean())
+    mean = float(frame.confidence_of_others.mean())
     if median >= LARGEST_TURN_ERROR_DEG:
         return Trust(
             False,

@@ -10,7 +10,7 @@ import torch
 from cesped.errors import GeometryError, OptionError
 from cesped.geometry.rotations import random_rotations
 from cesped.inference.abinitio.features import ViewFeatures, encode_views
-from cesped.inference.abinitio.groups import poses_in_one_frame
+from cesped.inference.abinitio.groups import FramePoses, poses_in_one_frame
 from cesped.inference.abinitio.reference import choose_reference
 from cesped.models.cryofastar.config import CryoFastARConfig
 from cesped.models.cryofastar.model import CryoFastAR
@@ -152,6 +152,17 @@ def test_untrained_weights_say_that_they_say_nothing():
     model = random_model()
     views = encode_views(model, [torch.randn(6, 1, 16, 16)])
     assert poses_in_one_frame(model, views, 2).is_informed
+
+
+def test_the_confidence_of_the_reference_counts_for_nothing():
+    """Trained weights state 140,000 of it, whose map is always the same, and 170 of others."""
+    confidence = torch.full((6,), 170.0)
+    confidence[2] = 140_000.0
+    frame = FramePoses(2, torch.eye(3).repeat(6, 1, 1), torch.zeros(6, 2), confidence)
+    assert frame.confidence_of_others.tolist() == [170.0] * 5
+    assert not frame.is_informed
+    confidence[0] = 171.0
+    assert frame.is_informed
 
 
 def test_what_cannot_be_posed_is_refused():
