@@ -149,6 +149,8 @@ def simulate_entry(
     if name in embedded_names():
         raise OptionError(f"{name} is an embedded entry of the package; choose another name")
     halves = draw_halves(plan, source.pixel_size_angst)
+    for halfset, half in enumerate(halves):
+        _check_shifts(half, halfset, source)
     fingerprint = plan.fingerprint(source.checksum())
     folder.parent.mkdir(parents=True, exist_ok=True)
     job = _Job(plan, source, halves, folder, fingerprint)
@@ -160,6 +162,19 @@ def simulate_entry(
             return SimulatedEntry(folder, job.counts, job.noted_sigma(), was_there=True)
         sigma = job.run(simulating, threads, progress)
     return SimulatedEntry(folder, job.counts, sigma)
+
+
+def _check_shifts(half: SimulatedHalf, halfset: int, source: SimulatedMap) -> None:
+    """Raise if a particle would leave its image: it would come in again on the other side."""
+    origins_px = half.poses.origins_angst / source.pixel_size_angst
+    box = source.volume.shape[0]
+    largest = np.abs(origins_px).max(axis=1, initial=0.0)
+    if (largest >= box / 2).any():
+        row = int(np.argmax(largest >= box / 2))
+        raise OptionError(
+            f"particle {row + 1} of half {halfset} would be moved by {largest[row]:.1f} px, out of "
+            f"its image of {box} px; use smaller shifts, or a map of a larger box"
+        )
 
 
 class _Job:

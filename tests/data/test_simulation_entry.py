@@ -253,6 +253,12 @@ def test_another_symmetry_leaves_nothing(tmp_path, source):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_shifts_out_of_the_image_are_refused(tmp_path, source):
+    with pytest.raises(errors.OptionError, match="out of its image of 32 px"):
+        simulate_entry(plan_of(max_shift_px=100.0), source, NAME, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_full_disk_is_seen_before_the_work(tmp_path, source, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(simulation_entry.shutil, "disk_usage", lambda _: usage)
