@@ -121,7 +121,7 @@ def test_a_training_in_pieces_is_the_training_in_one(recipe, blob, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_reference_widens_only_where_the_error_is_low(recipe, blob, tmp_path, monkeypatch):
+def test_the_reference_widens_only_where_the_error_is_low(recipe, blob, tmp_path):
     two_views = recipe("two_views")
     words = [str(blob), str(tmp_path / "out"), "--batch", "1", "--preset", "least", "--steps", "3"]
     options = two_views.parsed([*words, "--reference-within", "30", "--widen", "5"])
@@ -131,7 +131,7 @@ def test_the_reference_widens_only_where_the_error_is_low(recipe, blob, tmp_path
     training = two_views.Training(options)
     training.learn(source)
     assert training.place["within_deg"] == 30.0
-    monkeypatch.setattr(two_views, "TAU", 10.0)
+    options.tau = 10.0
     training.learn(source)
     assert training.place["within_deg"] == 35.0
 

@@ -129,7 +129,7 @@ class Training:
         self.optimizer.step()
         missed = float((maps.points - truth).detach()[:, 1:].square().sum(-1).mean())
         place["error"] += MEMORY * (missed - place["error"])
-        if place["error"] < TAU:
+        if place["error"] < options.tau:
             place["within_deg"] = min(180.0, place["within_deg"] + options.widen)
         place["step"] += 1
 
@@ -196,6 +196,7 @@ def parsed(args):
         help="ball of the reference at the first step; 180: no curriculum",
     )
     parser.add_argument("--widen", type=float, default=WIDEN_DEG, help="degrees in a step")
+    parser.add_argument("--tau", type=float, default=TAU, help="error below which it widens")
     parser.add_argument("--snr", type=float, nargs=2, default=None)
     parser.add_argument("--max-shift", type=float, default=0.0, help="px of --box")
     parser.add_argument("--ctf", action="store_true")
