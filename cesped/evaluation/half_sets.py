@@ -172,9 +172,9 @@ def notes_on_weights(
 
     Notes
     -----
-    Voxels that only particles of little weight touch amplify the rounding of single precision in
-    each gridding iteration, in RELION's program as in ours, so that the two drift apart: measured
-    in docs/reconstruction.md.
+    Voxels that only particles of little weight touch amplify rounding errors in each gridding
+    iteration, in RELION's program as in ours, so that the two drift apart: measured in
+    docs/reconstruction.md.
     """
     notes = []
     for number, half in enumerate(halves):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..vocabulary import ScoreStatus, Track
 from .columns import TRACK_TITLES, Column, used_columns
-from .plain_text import LONGEST_NAME, for_markdown, safe_link
+from .plain_text import LONGEST_NAME, for_markdown, path_link, safe_link
 from .ranking import EntryBoard, RankedRow, Section, is_simulated, published_of
 from .rows import BoardRow, LeftOut
 
@@ -24,9 +24,9 @@ same, to sort and with figures, is in `leaderboard.html`; for programs, in `lead
 The docs tell [how to submit](../docs/leaderboard.md) and [what a figure means](../docs/metrics.md).
 
 Ranks are by wMAnE, the paper's own criterion, and only among rows that were scored alike: same
-metric version, particles, mask, symmetry, prediction type and use of confidence. Rows of the same
-group letter cannot be told apart; below each table stands by which test. GT is the map from the
-known poses, V the one from the predicted ones; figures are masked where the entry has a mask.
+metric version, particles, images, mask, symmetry, prediction type and use of confidence. Rows of
+the same group letter cannot be told apart; below each table stands by which test. GT is the map
+from the known poses, V the one from the predicted ones; figures are masked where the entry has a mask.
 Simulated images are marked: a low error there says little about a microscope.
 """
 
@@ -127,7 +127,7 @@ def _method(row: BoardRow) -> str:
 
 def _status(row: BoardRow) -> str:
     status = row.status.value
-    return f"[{status}](results/{row.score_path})" if row.score_path else status
+    return f"[{status}](results/{path_link(row.score_path)})" if row.score_path else status
 
 
 def _means(boards: list[EntryBoard], facts: Mapping[str, Any]) -> str:

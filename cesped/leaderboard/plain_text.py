@@ -18,13 +18,20 @@ _MARKDOWN_MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&@!$]|:(?=//)|(?<=www)\.)")
 _FORMULA = re.compile(r"^[=+\-@\t\r|%]")
 _DOI = re.compile(r"10\.\d{4,9}/[-._;()/:A-Za-z0-9]{1,200}")
 _LONGEST_LINK = 500
+_MOST_ACCENTS = 2
+#: Letters by their category that are drawn as nothing: fillers of Hangul, the blank of Braille.
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u17b4\u17b5")
+#: Accents that are drawn as nothing: they only choose a shape of the letter before.
+_SELECTORS = frozenset(map(chr, (0x034F, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10))))
 
 
 def plain(text: object, longest: int = LONGEST_TEXT) -> str:
     """Return `text` as one printable line of at most `longest` characters.
 
     Control characters, marks that turn the direction of writing, and characters that no reader
-    sees (Unicode categories Cc, Cf, Cs, Co, Cn) become spaces; so do line ends.
+    sees (Unicode categories Cc, Cf, Cs, Co, Cn, and letters that are blank) become spaces; so do
+    line ends. Of accents piled on one letter, which would be drawn over the lines around it, two
+    stay.
 
     Examples
     --------
@@ -32,11 +39,20 @@ def plain(text: object, longest: int = LONGEST_TEXT) -> str:
     'a [2J b c'
     """
     seen = "".join(
-        " " if unicodedata.category(letter).startswith(("C", "Z")) else letter
+        " " if _is_blank(letter) else letter
         for letter in str(text)[: 4 * longest]
+        if letter not in _SELECTORS
     )
-    line = " ".join(seen.split())
+    kept, piled = [], 0
+    for letter in unicodedata.normalize("NFC", " ".join(seen.split())):
+        piled = piled + 1 if unicodedata.category(letter) in ("Mn", "Me") else 0
+        kept += [letter] if piled <= _MOST_ACCENTS else []
+    line = "".join(kept)
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _is_blank(letter: str) -> bool:
+    return unicodedata.category(letter).startswith(("C", "Z")) or letter in _BLANK_LETTERS
 
 
 def for_html(text: object, longest: int = LONGEST_TEXT) -> str:
@@ -65,6 +81,17 @@ def for_csv(text: object, longest: int = LONGEST_TEXT) -> str:
     """
     line = plain(text, longest)
     return f"'{line}" if _FORMULA.match(line) else line
+
+
+def path_link(path: str) -> str:
+    """Return a relative path for a link in Markdown or HTML, whatever its folders are called.
+
+    Examples
+    --------
+    >>> path_link("a](javascript:x) <b>/score.json")
+    'a%5D%28javascript%3Ax%29%20%3Cb%3E/score.json'
+    """
+    return quote(path, safe="/-._+")
 
 
 def safe_link(address: str | None) -> str | None:

@@ -16,6 +16,7 @@ from ..evaluation.results import EvaluationResult
 from ..physics.fsc import FscCurve
 from ..vocabulary import PoseOrigin, PredictionType, ScoreStatus, Track
 from .contradictions import complaints_about_result, errors_beside, unknown_version
+from .leaks import signs_in_provenance
 from .manifest import MANIFEST_NAME, EntrySubmission, Manifest, read_manifest
 from .particle_errors import ParticleErrors
 from .plain_text import LONGEST_NAME, plain
@@ -205,6 +206,7 @@ def _row_of(folder: Path, manifest: Manifest, entry: EntrySubmission) -> BoardRo
     result = read_metrics(inside(folder, name))
     unknown = unknown_version(result)
     complaints = [unknown] if unknown else complaints_about_result(result, manifest, entry)
+    complaints = [*complaints, *signs_in_provenance(entry, None)]
     if complaints:
         raise SubmissionError(f"{name} {'; it '.join(complaints)}")
     stamps = result.stamps

@@ -16,7 +16,7 @@ from string import Template
 from ..vocabulary import Track
 from .charts import Line, Point, fsc_chart, pareto_chart
 from .columns import COLUMNS, TRACK_TITLES, Column, used_columns
-from .plain_text import LONGEST_NAME, for_html, safe_link
+from .plain_text import LONGEST_NAME, for_html, path_link, safe_link
 from .ranking import RANKED_BY, EntryBoard, RankedRow, Section, is_simulated, published_of
 from .rows import BoardRow, LeftOut
 
@@ -241,9 +241,9 @@ def _method_html(row: BoardRow) -> str:
 def _score(row: BoardRow, reports: Mapping[tuple[str, str], str]) -> str:
     status = for_html(row.status.value)
     if row.score_path:
-        status = f'<a href="results/{for_html(row.score_path)}">{status}</a>'
+        status = f'<a href="results/{path_link(row.score_path)}">{status}</a>'
     report = reports.get((row.submission, row.entry))
-    return status + (f' <a href="{for_html(report)}">report</a>' if report else "")
+    return status + (f' <a href="{path_link(report)}">report</a>' if report else "")
 
 
 def _charts(section: Section) -> str:

@@ -40,7 +40,7 @@ ALLOWED_BYTES = {
     ".txt": 256 << 20,  # ids of training particles
     ".json": 64 << 20,
     ".csv": 512 << 20,
-    ".star": 2 << 30,
+    ".star": 512 << 20,  # the largest entry has 70 MB a half
 }
 MAX_FILES = 1000
 _UNSAFE_NAME = re.compile(r"[^A-Za-z0-9._+ /-]")
@@ -98,21 +98,23 @@ def complaints_about_files(folder: Path) -> list[str]:
     found: list[str] = []
     for count, path in enumerate(_walk(folder), 1):
         if count > MAX_FILES:
-            found.append(f"there are more than {MAX_FILES} files; leave out what nobody needs")
+            what = "files and folders"
+            found.append(f"there are more than {MAX_FILES} {what}; leave out what nobody needs")
             break
-        name = path.relative_to(folder).as_posix()
-        complaint = _complaint_about(path, path.lstat())
+        status = path.lstat()
+        complaint = None if stat.S_ISDIR(status.st_mode) else _complaint_about(path, status)
         if complaint:
+            name = path.relative_to(folder).as_posix()
             found.append(f"{plain(name)}: {complaint}")
     return found
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield everything below `folder` that is no folder; links are yielded and not followed."""
+    """Yield everything below `folder`, folders too; links are yielded and not followed."""
     for parent, folders, files in os.walk(folder, followlinks=False):
         here = Path(parent)
         yield from (here / name for name in sorted(files))
-        yield from (here / name for name in sorted(folders) if (here / name).is_symlink())
+        yield from (here / name for name in sorted(folders))
 
 
 def _complaint_about(path: Path, status: os.stat_result) -> str | None:

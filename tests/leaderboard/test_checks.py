@@ -126,7 +126,16 @@ def test_a_file_much_larger_than_the_entry_is_refused(submission, fake):
 def test_too_many_files_are_refused(submission, fake):
     for number in range(1010):
         (submission / f"{number}.txt").touch()
-    assert sum("more than 1000 files" in found for found in findings(submission, fake)) == 1
+    assert (
+        sum("more than 1000 files and folders" in found for found in findings(submission, fake))
+        == 1
+    )
+
+
+def test_too_many_folders_are_refused(submission, fake):
+    for number in range(1010):
+        (submission / str(number)).mkdir()
+    assert sum("more than 1000 files and folders" in f for f in findings(submission, fake)) == 1
 
 
 def test_a_pickle_in_a_star_file_is_never_loaded(submission, fake, tmp_path):

@@ -36,6 +36,9 @@ def results(made_submission, tmp_path_factory):
         copy = shutil.copytree(made_submission, folder / name)
         change_score(copy, factor, version)
         rename(copy, HOSTILE if name == "worse" else name.capitalize())
+    leaking = folder / "leaking" / MANIFEST_NAME
+    shutil.copytree(made_submission, leaking.parent)
+    leaking.write_text(leaking.read_text().replace("learned_on = [1, 0]", "learned_on = [1, 1]"))
     shutil.copytree(made_submission, folder / "contradictory")
     change_entry_name(folder / "contradictory")
     (folder / "broken").mkdir()
@@ -110,7 +113,14 @@ def test_links_of_the_committed_table_lead_to_files():
 
 def test_what_cannot_be_shown_is_named_with_its_reason(built):
     reasons = {item.name: item.reason for item in built.left_out}
-    assert set(reasons) == {"LONELY.json", "broken", "contradictory, 10280", "future, FAKE"}
+    assert set(reasons) == {
+        "LONELY.json",
+        "broken",
+        "contradictory, 10280",
+        "future, FAKE",
+        "leaking, FAKE",
+    }
+    assert "learned on half 1 (`learned_on`)" in reasons["leaking, FAKE"]
     assert "of metric version 7, which cesped" in reasons["future, FAKE"]
     assert "without a manifest" in reasons["LONELY.json"]
     assert reasons["broken"].startswith("broken/manifest.toml is no TOML")

@@ -5,12 +5,20 @@ import html
 import io
 import unicodedata
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cesped.leaderboard.plain_text import for_csv, for_html, for_markdown, plain, safe_link
+from cesped.leaderboard.plain_text import (
+    for_csv,
+    for_html,
+    for_markdown,
+    path_link,
+    plain,
+    safe_link,
+)
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -42,6 +50,27 @@ def test_plain_text_has_one_line_of_printable_letters(text):
     assert all(not unicodedata.category(letter).startswith("C") for letter in line)
     assert line.isprintable()
     assert plain(line, 50) == line
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("Z" + "\u0335\u0321\u0302" * 40 + "algo", "\u1e90\u0335\u0335algo"),  # over other lines
+        ("e\u0301e\u0301", "\u00e9\u00e9"),
+        ("\u3164\u115f\uffa0\u2800", ""),  # letters by name, and nothing to see
+        ("a\ufe0fb\u034fc\u180bd", "abcd"),
+        ("\U000e0041\U000e0042x", "x"),  # tags
+    ],
+)
+def test_letters_that_nobody_sees_or_that_leave_their_line_go(text, seen):
+    assert plain(text) == seen
+
+
+@pytest.mark.parametrize("name", ["a](javascript:alert(1))", '"><b>', "a b", "..%2f", "x#y?z=1"])
+def test_no_name_of_a_folder_leaves_its_link(name):
+    link = path_link(f"{name}/rescored/DEMO.json")
+    assert not set(link) & set(" \"'<>()[]#?\\`|")
+    assert unquote(link) == f"{name}/rescored/DEMO.json"
 
 
 @pytest.mark.parametrize("text", HOSTILE)

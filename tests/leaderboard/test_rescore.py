@@ -195,6 +195,7 @@ def test_nan_agrees_with_nan_alone(score):
         ("mask_file", None, "masks"),
         ("uses_predicted_confidence", False, "confidence"),
         ("symmetry", "C7", "symmetries"),
+        ("particles", [240, 240], "numbers of particles"),  # a board divides times by them
     ],
 )
 def test_scores_of_different_things_are_not_compared(score, key, value, said):
