@@ -26,8 +26,8 @@ The docs tell [how to submit](../docs/leaderboard.md) and [what a figure means](
 Ranks are by wMAnE, the paper's own criterion, and only among rows that were scored alike: same
 metric version, particles, images, mask, symmetry, prediction type and use of confidence. Rows of
 the same group letter cannot be told apart; below each table stands by which test. GT is the map
-from the known poses, V the one from the predicted ones; figures are masked where the entry has a mask.
-Simulated images are marked: a low error there says little about a microscope.
+from the known poses, V the one from the predicted ones; figures are masked where the entry has a
+mask. Simulated images are marked: a low error there says little about a microscope.
 """
 
 
