@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_views import STAGES, phantom_source, tiny_stages
+from tiny_views import LEAST, STAGES, phantom_source, tiny_stages
 
 from cesped.errors import CheckpointError, DivergedError, GeometryError, OptionError
 from cesped.models.cryofastar.model import CryoFastAR
@@ -201,13 +201,23 @@ def test_recomputed_activations_take_less_memory_and_have_the_same_gradients():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-7)
 
 
-def test_blocks_are_those_that_are_compiled(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
-    model = CryoFastAR("tiny")
-    prepare_blocks(model, checkpointing=False, compiled=True)
-    blocks = [*model.encoder, *model.integrate, *model.update]
-    assert [id(block) for block in compiled] == [id(block) for block in blocks]
+@pytest.mark.filterwarnings("ignore")  # torch about its own steps
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_blocks_are_those_that_are_compiled(monkeypatch, checkpointing):
+    real, counters = torch.compile, torch._dynamo.utils.counters
+    monkeypatch.setattr(torch, "compile", lambda f: real(f, backend="eager"))  # no C++ compiler
+    torch._dynamo.reset()
+    counters.clear()
+    model, plain = CryoFastAR(LEAST), CryoFastAR(LEAST)
+    plain.load_state_dict(model.state_dict())
+    prepare_blocks(model, checkpointing=checkpointing, compiled=True)
+    images = torch.randn(2, 3, 1, 32, 32)
+    found, wanted = (each(images, with_images=False) for each in (model, plain))
+    torch.testing.assert_close(found.points, wanted.points)
+    found.confidence.sum().backward()
+    assert counters["stats"]["unique_graphs"] >= 2  # an encoder's block, a decoder's
+    assert not counters["graph_break"]
+    assert model.state_dict().keys() == plain.state_dict().keys()
 
 
 class Heard:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from torch import nn
+import torch
 from torch.utils.checkpoint import checkpoint
 
 from ...models.cryofastar.model import CryoFastAR
@@ -19,17 +19,14 @@ def prepare_blocks(model: CryoFastAR, *, checkpointing: bool, compiled: bool) ->
     compiled : translate each block when it is first called
     """
     for block in blocks_of(model):
-        if checkpointing:
-            _compute_again(block)
+        forward = block.forward
         if compiled:
-            block.compile()
-
-
-def _compute_again(block: nn.Module) -> None:
-    # stays off where no gradient is asked for; nothing random is inside
-    block.forward = partial(
-        checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
-    )
+            forward = torch.compile(forward)
+        if checkpointing:
+            # around what is compiled: the compiler passes over what holds a checkpoint. It stays
+            # off where no gradient is asked for; nothing random is inside
+            forward = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
+        block.forward = forward
 
 
 def freeze_unused(model: CryoFastAR, *, learns_images: bool) -> None:
