@@ -42,6 +42,7 @@ _SAME_PIXEL_SIZE = 1e-3  # relative
 _SIMULATED_NAMES = ("simulated", "SIM-")
 _COMPARED, _COMPARED_IN_FRAMES = 256, 32  # images that the map is looked for in
 _LEAST_Z = 3.0  # standard errors by which true poses must fit better than wrong ones
+_BETTER = 1.1  # times as well as in its own frame a map must fit in another to be refused
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,8 @@ def check_shown(path: Path, volume: NDArray[np.float32], table: ParticleTable) -
     mirrored = BatchProjector(mirror_hand(volume), table.sampling_rate)
     for hand, density in (("", projector), (" and mirrored", mirrored)):
         for turn in np.asarray(point_group("O").operators):
-            if _is_above(_fits(density, fewer, images[few], turn @ rotations[few]) - right):
+            found = _fits(density, fewer, images[few], turn @ rotations[few])
+            if _is_above(found - _BETTER * right):
                 raise MetadataError(
                     f"the particles of {table.source} look more like projections of {path} "
                     f"turned{hand} than of the map as it is; give a map in the frame of the poses "

@@ -73,6 +73,7 @@ def pretrain(
         "entry": sha256_of_file(entry.star_path),
         "symmetry": entry.symmetry,
         "projections": recipe.pretraining.projections,
+        "coloured_noise": recipe.pretraining.coloured_noise,
         "seed": recipe.trainer.seed,
         "version": package_version(),
     }

@@ -417,17 +417,35 @@ def test_maps_that_teach_other_poses_are_refused(half, own_map, tmp_path):
         )
 
 
+def map_of_balls(fake, pixel_size_angst):
+    offsets = np.stack(np.meshgrid(*3 * [np.arange(24) - 12], indexing="ij"), axis=-1)[..., ::-1]
+    return sum(
+        weight * np.exp(-((offsets - ball / pixel_size_angst) ** 2).sum(-1) / 2 / 1.3**2)
+        for ball, weight in zip(fake.balls_angst, fake.weights, strict=True)
+    )
+
+
+def test_axes_of_d2_in_another_order_are_refused(tmp_path):
+    """The map has the symmetry, and any order of its axes is a D2 as good as another."""
+    fake = write_fake_entry(tmp_path / "bench", symmetry="D2", n_particles=60, box=24, snr=5.0)
+    entry = open_entry(fake.name, 0, fake.benchmark_dir)
+    table = read_particle_table(entry.star_path, entry.root_dir)
+    volume, path = map_of_balls(fake, table.sampling_rate), tmp_path / "map.mrc"
+    stated = SimulationRecipe(map=str(path), free_of_other_half=True)
+    write_volume(path, volume.astype(np.float32), table.sampling_rate)
+    assert read_drawn_map(stated, entry, table).snr == pytest.approx(5.0, rel=0.35)
+    cycled = np.ascontiguousarray(volume.transpose(1, 2, 0), np.float32)
+    write_volume(path, cycled, table.sampling_rate)
+    with pytest.raises(MetadataError, match=r"look (more )?like projections of .*map\.mrc"):
+        read_drawn_map(stated, entry, table)
+
+
 def test_a_map_beside_real_particles_needs_a_statement(tmp_path):
     """Nothing says that its own file of the fake entry is not of both halves."""
     fake = write_fake_entry(tmp_path / "bench", n_particles=60, box=24, snr=5.0)
     entry = open_entry(fake.name, 0, fake.benchmark_dir)
     table = read_particle_table(entry.star_path, entry.root_dir)
-    path = tmp_path / "map.mrc"
-    offsets = np.stack(np.meshgrid(*3 * [np.arange(24) - 12], indexing="ij"), axis=-1)[..., ::-1]
-    volume = sum(
-        weight * np.exp(-((offsets - ball / table.sampling_rate) ** 2).sum(-1) / 2 / 1.3**2)
-        for ball, weight in zip(fake.balls_angst, fake.weights, strict=True)
-    )
+    volume, path = map_of_balls(fake, table.sampling_rate), tmp_path / "map.mrc"
     write_volume(path, volume.astype(np.float32), table.sampling_rate)
     with pytest.raises(OptionError, match=r"may hold particles of half 1 of FAKE.*on_the_fly"):
         read_drawn_map(SimulationRecipe(map=str(path)), entry, table)
