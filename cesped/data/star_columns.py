@@ -139,6 +139,10 @@ def _optics_rows(particles: pd.DataFrame, optics: pd.DataFrame, source: str) -> 
             f"{source} has {len(optics)} optics groups but no column {OPTICS_GROUP} in both "
             "tables; add it, or keep one optics group"
         )
+    if optics.empty:
+        raise MetadataError(
+            f"{source}: the optics table has no row; add one for each optics group of the particles"
+        )
     groups = _finite(optics[OPTICS_GROUP], OPTICS_GROUP, f"{source}, table optics")
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]

@@ -172,6 +172,17 @@ def test_faulty_rows_are_named(submission, fake, change, said):
     assert any(said in fault for fault in found), found
 
 
+def test_an_optics_table_without_rows_is_told(submission, fake):
+    (entry,) = read_manifest(submission).entries
+    path = submission / entry.predictions[0]
+    lines = path.read_text().splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("_rlnOptics"))
+    row = next(n for n in range(first, len(lines)) if lines[n].strip() and lines[n][0] not in "_#")
+    path.write_text("\n".join([*lines[:row], *lines[row + 1 :]]) + "\n")
+    change_entry(submission, checksums=(sha256_of_file(path), entry.checksums[1]))
+    assert any("the optics table has no row" in found for found in findings(submission, fake))
+
+
 def test_swapped_halves_are_told(submission, fake):
     (entry,) = read_manifest(submission).entries
     change_entry(
