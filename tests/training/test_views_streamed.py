@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from second_device import ELSEWHERE, back, second_device
 from tiny_shards import BOX, PIXEL, write_shards
 from tiny_views import tiny_stages
 
@@ -114,6 +115,17 @@ def test_shift_and_ctf_are_added_exactly_and_noise_as_asked(paths):
     signal = noisy.clean_images.var(dim=(2, 3, 4)).mean(dim=1)
     torch.testing.assert_close(signal / noise, torch.full((4,), 0.5), rtol=0.1, atol=0)
     assert plain.images.shape == seen.images.shape
+
+
+def test_a_second_device_gets_the_same_sets(paths):
+    more = {"max_shift_px": 2.0, "optics": OpticsRanges()}
+    here = source_of(paths, **more).draw([0, 1, 2, 3], 3, STREAM)
+    with second_device():
+        there = source_of(paths, device=ELSEWHERE, **more).draw([0, 1, 2, 3], 3, STREAM)
+    for name in ("images", "rotations", "shifts_px"):
+        torch.testing.assert_close(
+            back(getattr(there, name)), getattr(here, name), rtol=0, atol=1e-4
+        )
 
 
 def test_reading_ahead_changes_nothing_and_state_is_that_of_what_was_drawn(paths):
