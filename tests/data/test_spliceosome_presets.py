@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cesped.evaluation.outputs import read_result
 from cesped.geometry.rotations import (
     geodesic_distance_deg,
     random_rotations,
@@ -94,5 +95,14 @@ def test_from_atoms_to_the_table(measure, tmp_path, monkeypatch, capsys):
     assert all(-1 <= float(row["pcc_to_truth"]) <= 1 for row in rows.values())
     model = tmp_path / "out" / "cpu_plain" / "training" / "half1" / "model.ckpt"
     before = model.stat().st_mtime_ns
-    assert measure.main(words) == 0  # goes on where it stood: at the end
+    # one half alone goes on from the same training, and finds the same poses
+    assert measure.main([*words, "--halfset", "1"]) == 0
     assert model.stat().st_mtime_ns == before
+    with (tmp_path / "out" / "presets.csv").open() as file:
+        halves = {row["poses"]: row for row in csv.DictReader(file)}
+    assert list(halves) == list(rows)
+    assert "FSCR0.5 to truth" in capsys.readouterr().out
+    scores = read_result(tmp_path / "out" / "cpu_plain").rows
+    expected = {row.metric: row.value for row in scores if row.half == "0" and not row.masked}
+    for name in ("mean_angular_error_deg", "median_angular_error_deg", "mean_direction_error_deg"):
+        assert float(halves["cpu_plain"][name]) == pytest.approx(expected[name], abs=1e-3)
