@@ -27,6 +27,7 @@ from cesped.inference.abinitio.kept_features import encode_particles
 from cesped.inference.abinitio.reference import choose_reference
 from cesped.inference.predict import chosen_device
 from cesped.io.files import write_text_atomic
+from cesped.vocabulary import CtfCorrection, Normalization
 from cesped.workflows.abinitio import read_weights
 
 FIELD_ANGST = 512.0  # of the paper's images of 5NRL: 128 px of 4 A
@@ -49,7 +50,9 @@ def simulated_set(options, snr):
 
 def joined_features(model, tables, image_size, device):
     """Return what the encoder says of both halves, and how their images were read."""
-    recipe = PreprocessingOptions(image_size, "none", "none", crop_fraction=0.0)
+    recipe = PreprocessingOptions(
+        image_size, Normalization.NONE, CtfCorrection.NONE, crop_fraction=0.0
+    )
     parts = [ParticleImages(table, recipe) for table in tables]
     encoded = [encode_particles(model, part, device=device)[0] for part in parts]
     joined = torch.cat([views.features for views in encoded])
