@@ -12,9 +12,12 @@ cold    nothing is there. Ours makes, beside the maps of truth and prediction, t
         under the predicted weights and of random poses, and a report.
 cached  the maps of the true poses are there from a run before: `--mapCache` of ours, the
         folder of the published program.
+start   the same with an entry of 20 + 20 particles of 32 px, cold: what the program costs before
+        it does anything, its imports, compiled kernels and figures of the report.
 
-RELION's processes are counted with the program that starts them. Last come the published figures
-of both.
+Processes that a program starts (RELION's, the one that draws half of our report) are counted with
+it. The processor seconds are those of all; work is what a run takes beyond the start. Last come the
+published figures of both.
 """
 
 import argparse
@@ -38,7 +41,9 @@ from cesped.evaluation.published import PUBLISHED_KEYS
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import rotations_about_random_axes
 
-ENTRY = "SPEED"
+ENTRY, SMALL_ENTRY = "SPEED", "START"
+#: Particles in a half and box of the entry that costs hardly more than starting the program.
+SMALL = (20, 32)
 TIMER = Path(__file__).with_name("evaluation_timer.py")
 #: What must hold, at least: by wall time, cold and with the maps of the true poses at hand.
 WANTED = {"cold": 5, "cached": 9}
@@ -57,16 +62,16 @@ class Way:
         return statistics.median(run[what] for run in self.runs)
 
 
-def make_inputs(folder: Path, box: int, n_particles: int) -> tuple[Path, Path]:
+def make_inputs(folder: Path, entry: str, box: int, n_particles: int) -> tuple[Path, Path]:
     """Write an entry and predictions of its halves; return the predictions."""
     specification = DemoSpecification(
-        ENTRY, "C1", n_particles_per_half=n_particles, box=box, pixel_size_angst=2.0, snr=0.1
+        entry, "C1", n_particles_per_half=n_particles, box=box, pixel_size_angst=2.0, snr=0.1
     )
     make_entry(specification, folder / "entries")
     generator = np.random.default_rng(3)
     predictions = []
     for half in (0, 1):
-        star = folder / "entries" / ENTRY / f"particles_{half}.star"
+        star = folder / "entries" / entry / f"particles_{half}.star"
         # without this the published program would want to download an entry that is not known
         star.with_name(f"SUCCESSFUL_DOWNLOAD_{half}.txt").touch()
         table = read_particle_table(star)
@@ -75,7 +80,7 @@ def make_inputs(folder: Path, box: int, n_particles: int) -> tuple[Path, Path]:
         write_particle_table(star, table)
         turns = rotations_about_random_axes(len(table), 6.0, generator)
         turned = Poses(turns @ truth.rotations, truth.origins_angst, truth.confidence)
-        predictions.append(folder / f"predicted_{half}.star")
+        predictions.append(folder / f"{entry}_{half}.star")
         weights = generator.uniform(0.1, 1, len(table))
         write_particle_table(
             predictions[half], table.with_poses(turned), predicted_confidence=weights
@@ -94,53 +99,67 @@ def watched(command: list[str]) -> tuple[float, float, float]:
 
 
 def make_ways(
-    folder: Path, predictions: tuple[Path, Path], args: argparse.Namespace
+    folder: Path, predictions: dict[str, tuple[Path, Path]], args: argparse.Namespace
 ) -> dict[str, Way]:
     """Return the ways to evaluate; the cached ones need a cold run before."""
 
-    def ours(cache: str | None) -> tuple[float, float, float]:
-        command = [sys.executable, "-m", "cesped.evaluateEntry", "--targetName", ENTRY]
+    def ours(entry: str, cache: str | None) -> tuple[float, float, float]:
+        command = [sys.executable, "-m", "cesped.evaluateEntry", "--targetName", entry]
         command += ["--predictionType", "SO3", "--benchmarkDir", str(folder / "entries")]
-        command += ["--half0PredsFname", str(predictions[0])]
-        command += ["--half1PredsFname", str(predictions[1])]
-        command += ["--outdir", str(folder / "ours"), "--n_cpus", str(args.threads)]
+        command += ["--half0PredsFname", str(predictions[entry][0])]
+        command += ["--half1PredsFname", str(predictions[entry][1])]
+        command += ["--outdir", str(folder / "ours" / entry), "--n_cpus", str(args.threads)]
         if cache:
             command += ["--mapCache", str(folder / cache)]
         return watched(command)
 
-    def peer(is_cold: bool) -> tuple[float, float, float]:
-        outdir = folder / "peer"
+    def peer(entry: str, is_cold: bool) -> tuple[float, float, float]:
+        outdir = folder / "peer" / entry
         if is_cold:
             shutil.rmtree(outdir, ignore_errors=True)
-            outdir.mkdir()
-            shutil.copy(folder / "entries" / ENTRY / "mask.mrc", outdir)
-        command = [args.peer, "-W", "ignore", str(TIMER), ENTRY, str(folder / "entries")]
-        command += [*map(str, predictions), str(outdir), str(args.peer_processes)]
+            outdir.mkdir(parents=True)
+            shutil.copy(folder / "entries" / entry / "mask.mrc", outdir)
+        command = [args.peer, "-W", "ignore", str(TIMER), entry, str(folder / "entries")]
+        command += [*map(str, predictions[entry]), str(outdir), str(args.peer_processes)]
         return watched(command)
 
-    ways = {"ours cold": lambda: ours(None), "ours cached": lambda: ours("cache")}
+    ways = {
+        "ours cold": lambda: ours(ENTRY, None),
+        "ours cached": lambda: ours(ENTRY, "cache"),
+        "ours start": lambda: ours(SMALL_ENTRY, None),
+    }
     if args.peer:
-        ways |= {"peer cold": lambda: peer(True), "peer cached": lambda: peer(False)}
+        ways |= {
+            "peer cold": lambda: peer(ENTRY, True),
+            "peer cached": lambda: peer(ENTRY, False),
+            "peer start": lambda: peer(SMALL_ENTRY, True),
+        }
     return {name: Way(name, run) for name, run in ways.items()}
 
 
 def print_ratios(ways: dict[str, Way]) -> None:
     """Print what each way took, and the ratios."""
-    for way in ways.values():
+    print("| | s | CPU s | work, s | work, CPU s | GB |")
+    print("|---|---|---|---|---|---|")
+    for name, way in ways.items():
+        start = ways[f"{name.split()[0]} start"]
         wall_s, cpu_s, peak_gb = (way.median(what) for what in range(3))
-        print(f"  {way.name:12s}{wall_s:8.1f} s {cpu_s:8.1f} CPU s {peak_gb:6.2f} GB")
+        work = [way.median(what) - start.median(what) for what in (0, 1)]
+        told = "| |" if way is start else f"{work[0]:.1f} | {work[1]:.1f} |"
+        print(f"| {name} | {wall_s:.1f} | {cpu_s:.1f} | {told} {peak_gb:.2f} |")
     for kind, wanted in WANTED.items():
         ours = ways[f"ours {kind}"]
-        for peers in (way for name, way in ways.items() if name.startswith("peer")):
+        for peers in (ways[name] for name in ("peer cold", "peer cached") if name in ways):
             wall, cpu = (peers.median(what) / ours.median(what) for what in (0, 1))
             goal = f" (wanted: {wanted})" if peers.name == "peer cold" else ""
-            print(f"  {ours.name} to {peers.name}: {wall:.1f} of time, {cpu:.1f} of CPU time{goal}")
+            print(f"{ours.name} to {peers.name}: {wall:.1f} of time, {cpu:.1f} of CPU time{goal}")
 
 
 def print_figures(folder: Path) -> None:
     """Print the published figures of both programs beside each other."""
     ours, peers = (
-        json.loads((folder / name / "metrics.json").read_text()) for name in ("ours", "peer")
+        json.loads((folder / name / ENTRY / "metrics.json").read_text())
+        for name in ("ours", "peer")
     )
     for key in PUBLISHED_KEYS:
         print(f"  {key:32s}{ours[key]:12.5f}{peers[key]:12.5f}")
@@ -161,7 +180,10 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with tempfile.TemporaryDirectory(prefix="cesped-speed-") as name:
         folder = Path(name)
-        predictions = make_inputs(folder, args.box, args.particles)
+        predictions = {
+            ENTRY: make_inputs(folder, ENTRY, args.box, args.particles),
+            SMALL_ENTRY: make_inputs(folder, SMALL_ENTRY, SMALL[1], SMALL[0]),
+        }
         ways = make_ways(folder, predictions, args)
         ways["ours cached"].run()  # fills the cache, and compiles what is compiled once
         for _ in range(args.repeats):
