@@ -50,15 +50,15 @@ class PreprocessingOptions:
     Parameters
     ----------
     image_size : final box [px]; that of the stack when None
-    normalization : how grey values are normalised
-    ctf_correction : what is done about the contrast transfer
+    normalization : how grey values are normalised; a member or its value
+    ctf_correction : what is done about the contrast transfer; a member or its value
     crop_fraction : share of the box that is cut off before resizing, 0 to 0.5
     wiener_constant : noise power over signal power, for `CtfCorrection.WIENER`
 
     Raises
     ------
     OptionError
-        If a value is out of range.
+        If a value is out of range, or a word names no choice.
     """
 
     image_size: int | None = None
@@ -68,6 +68,9 @@ class PreprocessingOptions:
     wiener_constant: float = WIENER_CONSTANT
 
     def __post_init__(self) -> None:
+        # words are taken for what they name: a string is no member, and would mean nothing below
+        object.__setattr__(self, "normalization", Normalization.parse(self.normalization))
+        object.__setattr__(self, "ctf_correction", CtfCorrection.parse(self.ctf_correction))
         if not (isinstance(self.crop_fraction, Real) and 0 <= self.crop_fraction <= LARGEST_CROP):
             raise OptionError(
                 f"image_size_factor_for_crop is {self.crop_fraction!r}; use a fraction of the box "

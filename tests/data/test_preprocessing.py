@@ -155,6 +155,14 @@ def test_flat_background_is_named():
         plain(32, None, normalization=Normalization.NOISE_STATS)(images, None, 1.0)
 
 
+def test_words_are_taken_for_the_choices_they_name():
+    said = PreprocessingOptions(None, "none", "phase_flip")
+    assert said == PreprocessingOptions(None, Normalization.NONE, CtfCorrection.PHASE_FLIP)
+    assert said.ctf_correction is CtfCorrection.PHASE_FLIP
+    with pytest.raises(errors.OptionError, match="'flip' is not a CtfCorrection; use one of: none"):
+        PreprocessingOptions(ctf_correction="flip")
+
+
 def test_options_out_of_range():
     with pytest.raises(errors.OptionError, match=r"from 0 to 0\.5"):
         PreprocessingOptions(crop_fraction=0.6)
