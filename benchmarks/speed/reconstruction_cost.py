@@ -5,7 +5,13 @@
 
 Each run is a process of its own (`one_reconstruction.py`): the library call from star file and
 stack to map, gridding iterations included, with what loading it costs left out. Medians. Processor
-seconds are what to look at where other work shares the machine. The table is Markdown.
+seconds are what to look at where other work shares the machine. The table is Markdown, and so are
+the lines below it, which say how steep the cost is: what a particle or an operator adds (a straight
+line through all runs), and the power of the box that the cost grows with (between the largest two).
+
+The limit is measured in the same run, on one thread: the transforms that cannot be avoided (one of
+each image, and a real one of the padded grid for each gridding iteration), and the bytes that
+adding each sample to eight voxels of 12 bytes moves, at the rate at which a large array is copied.
 """
 
 import argparse
@@ -15,11 +21,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import scipy.fft
 from reconstruction import make_particles
+
+from cesped.physics.gridding import GRIDDING_ITERATIONS, convolution_size
+from cesped.physics.half_ball import ball_radius
 
 #: What is varied: name, and (box, particles, symmetry) of each run.
 SERIES: dict[str, list[tuple[int, int, str]]] = {
@@ -85,25 +97,91 @@ def particle_maker(
     return star_of
 
 
-def draw(costs: dict[str, list[Cost]], path: Path, label: str) -> None:
-    """Draw processor seconds and memory against what is varied, one panel each."""
+def processor_s(work: Callable[[], object], repeats: int = 3) -> float:
+    """Return the least processor time of a piece of work [s]."""
+    taken = []
+    for _ in range(repeats):
+        started = time.process_time()
+        work()
+        taken.append(time.process_time() - started)
+    return min(taken)
+
+
+class Limit:
+    """What a reconstruction cannot cost less than, measured here, on one thread."""
+
+    _BYTES_A_SAMPLE = 2 * 8 * 12  # eight voxels, read and written
+
+    def __init__(self) -> None:
+        source = np.ones(1 << 24, np.float32)
+        target = np.zeros_like(source)
+        copied_s = processor_s(lambda: np.copyto(target, source))
+        self._s_a_byte = copied_s / (2 * source.nbytes)
+        self._transforms: dict[int, tuple[float, float]] = {}
+
+    def processor_s(self, box: int, particles: int) -> float:
+        """Return the processor seconds of the transforms and of the memory traffic."""
+        if box not in self._transforms:
+            images = np.ones((max(1, (1 << 20) // box**2), box, box), np.float32)
+            image_s = processor_s(lambda: scipy.fft.rfft2(images)) / len(images)
+            n = convolution_size(ball_radius(box, 2))
+            grid = np.ones((n, n, n), np.float32)
+            self._transforms[box] = image_s, processor_s(lambda: scipy.fft.rfftn(grid), 1)
+        image_s, grid_s = self._transforms[box]
+        samples = np.pi / 2 * (box / 2) ** 2
+        particle_s = image_s + samples * self._BYTES_A_SAMPLE * self._s_a_byte
+        return particles * particle_s + GRIDDING_ITERATIONS * grid_s
+
+
+def slopes(costs: dict[str, list[Cost]]) -> dict[str, str]:
+    """Return in words how the processor seconds of each series grow."""
+    particles, boxes, operators = costs["particles"], costs["box [px]"], costs["operators"]
+    each_s, fixed_s = _line(particles, "particles")
+    turn_s, _ = _line(operators, "operators")
+    small, large = boxes[-2:]
+    power = np.log(large.cpu_s / small.cpu_s) / np.log(large.box / small.box)
+    growth = np.log(large.peak_gb / small.peak_gb) / np.log(large.box / small.box)
+    return {
+        "particles": f"{fixed_s:.2f} s + {1e3 * each_s:.3f} ms a particle",
+        "box [px]": f"box to the power {power:.1f} in time, {growth:.1f} in memory",
+        "operators": f"{1e3 * turn_s:.1f} ms an operator",
+    }
+
+
+def _line(rows: list[Cost], series: str) -> tuple[float, float]:
+    """Return slope and start of the straight line through the processor seconds."""
+    slope, start = np.polyfit([row.along(series) for row in rows], [row.cpu_s for row in rows], 1)
+    return float(slope), float(start)
+
+
+def draw(costs: dict[str, list[Cost]], limit: Limit, path: Path, label: str) -> None:
+    """Draw processor seconds, their limit and memory against what is varied, one panel each."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
+    figure, panels = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
+    grown = slopes(costs)
     for panel, (series, rows) in zip(panels, costs.items(), strict=True):
         values = [row.along(series) for row in rows]
-        panel.plot(values, [row.cpu_s for row in rows], "o-", color="#0072B2")
+        panel.plot(values, [row.cpu_s for row in rows], "o-", color="#0072B2", label="time")
+        least = [limit.processor_s(row.box, row.particles) for row in rows]
+        panel.plot(values, least, ":", color="#555555", label="its limit")
         panel.set(xlabel=series, ylabel="processor seconds", xlim=(0, 1.05 * max(values)))
-        panel.set_ylim(0, 1.15 * max(row.cpu_s for row in rows))
-        panel.set_xticks(values, [str(value) for value in values], fontsize=8)
+        panel.set_ylim(0, 1.25 * max(row.cpu_s for row in rows))
+        shown = [
+            v for at, v in enumerate(values) if at == 0 or v - values[at - 1] > values[-1] / 20
+        ]
+        panel.set_xticks(shown, [str(value) for value in shown], fontsize=8)
         memory = panel.twinx()
-        memory.plot(values, [row.peak_gb for row in rows], "s--", color="#D55E00", markersize=4)
-        memory.set_ylim(0, 1.15 * max(row.peak_gb for row in rows))
-        memory.set_ylabel("peak memory [GB], dashed")
-        panel.set_title(_fixed(series, rows[0]), fontsize=9)
+        peaks = [row.peak_gb for row in rows]
+        memory.plot(values, peaks, "s--", color="#D55E00", markersize=4, label="memory")
+        memory.set_ylim(0, 1.25 * max(peaks))
+        memory.set_ylabel("peak memory [GB]")
+        panel.set_title(f"{_fixed(series, rows[0])}\n{grown[series]}", fontsize=9)
+    lines = [line for axes in figure.axes[:4:3] for line in axes.get_lines()]
+    panels[0].legend(handles=lines, loc="upper left", frameon=False, fontsize=8)
     figure.suptitle(label, fontsize=10)
     figure.savefig(path, dpi=110)
 
@@ -145,7 +223,15 @@ def main() -> int:
                     f"| {cost.cpu_s:.2f} | {cost.peak_gb:.2f} |",
                     flush=True,
                 )
-    draw(costs, arguments.out, f"{arguments.backend} engine, {arguments.threads} threads")
+    print()
+    for what, words in slopes(costs).items():
+        print(f"* {what}: {words}")
+    limit = Limit()
+    for what, rows in costs.items():
+        last = rows[-1]
+        least = limit.processor_s(last.box, last.particles)
+        print(f"* limit of the last run of {what}: {least:.2f} s, {100 * least / last.cpu_s:.0f} %")
+    draw(costs, limit, arguments.out, f"{arguments.backend} engine, {arguments.threads} threads")
     print(f"wrote {arguments.out}", file=sys.stderr)
     return 0
 
