@@ -17,6 +17,8 @@ from cesped.evaluation.results import MetricRow
 FloatArray = NDArray[np.float64]
 
 CONFIDENCE = "predicted_confidence"
+#: The rows of kept particles are labelled with this and the share in percent.
+KEPT = "prediction_kept_"
 #: Shares of particles that the curve of kept particles is computed at.
 KEPT_SHARES = np.arange(1, 101) / 100
 

@@ -8,7 +8,7 @@ import pandas as pd
 from cesped.errors import OptionError
 from cesped.evaluation.angular import completed_poses
 from cesped.evaluation.breakdown import ERROR
-from cesped.evaluation.calibration import kept_errors, kept_weights
+from cesped.evaluation.calibration import KEPT, kept_errors, kept_weights
 from cesped.evaluation.half_sets import PredictedHalf
 from cesped.evaluation.map_figures import scorer_of
 from cesped.evaluation.results import MetricRow
@@ -19,9 +19,6 @@ from cesped.physics.fsc import FscCurve
 from cesped.progress import SILENT, Progress
 from cesped.reconstruction.protocol import PoseSet
 from cesped.vocabulary import PoseOrigin
-
-#: The rows of kept particles are labelled with this and the share in percent.
-KEPT = "prediction_kept_"
 
 
 def check_kept(

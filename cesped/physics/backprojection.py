@@ -132,8 +132,8 @@ class BackProjector:
 
     @property
     def weighting_bytes(self) -> int:
-        """Return how much memory the sums take to become a map, beyond themselves: 29 N^3."""
-        return 29 * (self.padding * self.box) ** 3 // 8
+        """Return how much memory the sums take to become a map, beyond themselves: 38 N^3."""
+        return 38 * (self.padding * self.box) ** 3 // 8
 
     @property
     def sums(self) -> torch.Tensor:

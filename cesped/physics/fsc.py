@@ -1,12 +1,17 @@
 """Fourier shell correlation, the resolution read from it, and Pearson's correlation of maps."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import GeometryError, OptionError
-from .shell_products import MapSpectra, ShellProducts, cube
+
+if TYPE_CHECKING:
+    from .shell_products import ShellProducts
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ def fsc_curve(
     >>> fsc_curve(volume, -volume, 1.5).correlation.round(6).tolist()
     [-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0]
     """
+    from .shell_products import MapSpectra, cube  # compiled code; curves alone need none
+
     check_pixel_size(pixel_size_angst)
     a = cube("first map", first)
     spectra = MapSpectra(2, len(a), mask)

@@ -24,7 +24,7 @@ SMALLEST_CONVOLVED = 1e-6
 SMALLEST_SHARE_OF_MEAN = 1e-3
 
 #: Values of one block of planes: what two transforms of it need stays in the cache.
-_BLOCK_VALUES = 1 << 18
+_BLOCK_VALUES = 1 << 17
 
 _MAKING_BLOB = Lock()
 
@@ -87,7 +87,9 @@ def gridding_weights(sums: FourierSums, size: int, padding: int, threads: int) -
     blob = blob_octant(n, sums.ball.radius, size, padding)
     weights = np.zeros(sums.ball.n_voxels, dtype=np.float32)
     rows = np.empty((n, half, half), dtype=np.complex64)  # z, y', x
-    geometry = (sums.values, sums.ball.starts, sums.ball.radius)
+    # read in each iteration: a third of the memory traffic of all three sums
+    density = np.ascontiguousarray(sums.values[:, 2])
+    geometry = (density, sums.ball.starts, sums.ball.radius)
     planes, lines = block_bounds(n, n * half), block_bounds(half, n * half)
 
     def begin(first: int, last: int) -> None:
@@ -188,7 +190,7 @@ def columns_within(kz, ky, radius):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _start(values, starts, radius, weights, product, first, size):  # type: ignore[no-untyped-def]
+def _start(density, starts, radius, weights, product, first, size):  # type: ignore[no-untyped-def]
     """Set the weights of planes from `first` on to 1 where there are samples, and the product.
 
     Far from all samples RELION's weights grow to 1e60, to meet a density of 0; float32 ends before.
@@ -202,14 +204,14 @@ def _start(values, starts, radius, weights, product, first, size):  # type: igno
             if inside:
                 start = starts[kz + radius + 1, ky + radius + 1]
             for x in range(inside):
-                density = values[start + x, 2]
-                weights[start + x] = 1 if density > 0 else 0
-                line[x] = density if density > 0 else 0
+                value = density[start + x]
+                weights[start + x] = 1 if value > 0 else 0
+                line[x] = value if value > 0 else 0
             line[inside:] = 0
 
 
 @numba.njit(nogil=True, cache=True)
-def _improve(values, starts, radius, weights, planes, first, size):  # type: ignore[no-untyped-def]
+def _improve(density, starts, radius, weights, planes, first, size):  # type: ignore[no-untyped-def]
     """Divide weights by the convolved product in `planes`, and put the new product there."""
     floor = np.float32(SMALLEST_CONVOLVED)
     for z in range(planes.shape[0]):
@@ -223,7 +225,7 @@ def _improve(values, starts, radius, weights, planes, first, size):  # type: ign
             for x in range(inside):
                 weight = weights[start + x] / max(floor, abs(line[x]))
                 weights[start + x] = weight
-                line[x] = weight * values[start + x, 2]
+                line[x] = weight * density[start + x]
             line[inside:] = 0
 
 

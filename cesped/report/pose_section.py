@@ -10,8 +10,7 @@ from ..evaluation.breakdown import (
     errors_by_defocus,
     errors_by_direction,
 )
-from ..evaluation.calibration import CONFIDENCE, errors_by_confidence, kept_curve
-from ..evaluation.kept import KEPT
+from ..evaluation.calibration import CONFIDENCE, KEPT, errors_by_confidence, kept_curve
 from ..geometry.rotations import random_rotations, viewing_directions
 from ..geometry.symmetry import (
     point_group,
