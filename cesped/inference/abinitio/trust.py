@@ -27,6 +27,8 @@ from .groups import VIEWS, FramePoses
 LARGEST_TURN_ERROR_DEG = 45.0
 #: Below this all particles are posed so well that there is little for confidence to tell.
 _GOOD_TURN_ERROR_DEG = 5.0
+#: A confidence that only weights have that were trained.
+_SURE = 3.0
 #: One-sided 5 % point of the normal distribution.
 _SIGNIFICANT = 1.645
 
@@ -130,6 +132,9 @@ def judge(frame: FramePoses, check: TurnCheck) -> Trust:
     count, median = len(check.rows), check.median_deg
     mean = float(frame.confidence_of_others.mean())
     if median >= LARGEST_TURN_ERROR_DEG:
+        hint = "; 2 is what weights that know nothing say"
+        if mean > _SURE:
+            hint = ": weights may be sure of images unlike those they learned from, and wrong"
         return Trust(
             False,
             False,
@@ -137,8 +142,7 @@ def judge(frame: FramePoses, check: TurnCheck) -> Trust:
                 f"These poses mean nothing: when {count} images were turned by a quarter, half of "
                 f"their poses came out more than {median:.0f} degrees from where they had to (90: "
                 "the images are ignored). The weights are untrained, or do not know such images.",
-                f"Confidence is uninformative (mean {mean:.4g}; 2 is what weights that know "
-                "nothing say): the map is made without it.",
+                f"Confidence is uninformative (mean {mean:.4g}{hint}): the map is made without it.",
             ),
         )
     if not frame.is_informed:

@@ -30,8 +30,15 @@ SPREAD = np.linspace(2, 4, 60)
 @pytest.mark.parametrize(
     ("error_deg", "confidence", "poses", "trusted", "said"),
     [
-        (np.full(60, 90.0), np.full(60, 2.0), False, False, "mean nothing"),
+        (np.full(60, 90.0), np.full(60, 2.0), False, False, "2 is what weights that know nothing"),
         (np.full(60, 46.0), SPREAD, False, False, "mean nothing"),
+        (
+            np.full(60, 84.0),
+            300 + SPREAD,
+            False,
+            False,
+            "unlike those they learned from, and wrong",
+        ),
         (np.full(60, 1.0), np.full(60, 2.0), True, False, "it is 2 for every particle"),
         (np.linspace(40, 10, 60), SPREAD, True, True, None),  # surer where better
         (np.linspace(10, 40, 60), SPREAD, True, False, "posed no better"),
