@@ -37,7 +37,7 @@ SPREAD = np.linspace(2, 4, 60)
             300 + SPREAD,
             False,
             False,
-            "unlike those they learned from, and wrong",
+            "unlike those they learned from",
         ),
         (np.full(60, 1.0), np.full(60, 2.0), True, False, "it is 2 for every particle"),
         (np.linspace(40, 10, 60), SPREAD, True, True, None),  # surer where better
