@@ -19,7 +19,7 @@ def table(
         for row in rows
     )
     inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll"><table>{inner}</table></div>'
+    return f'<div class="scroll" tabindex="0"><table>{inner}</table></div>'
 
 
 def details(title: str, content: str) -> str:

@@ -129,8 +129,8 @@ def _figure_table(scores: "_Scores", groups: Mapping[str, Mapping[str, Term]]) -
             )
     titles = "".join(f'<th class="n">{html.escape(title)}</th>' for title in columns.values())
     return (
-        f'<div class="scroll"><table><thead><tr><th>figure</th>{titles}<th>meaning</th></tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="scroll" tabindex="0"><table><thead><tr>'
+        f"<th>figure</th>{titles}<th>meaning</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -132,6 +132,18 @@ def test_the_page_does_not_grow_with_the_box(tmp_path):
     assert sizes[96] < sizes[32] + 0.5e6
 
 
+@pytest.mark.slow
+def test_noisy_maps_of_360_px_make_a_page_under_10_mb(tmp_path):
+    generator = np.random.default_rng(0)
+    result = synthetic_result(tmp_path)
+    for path in result.map_paths.values():
+        volume, _ = read_volume(path)
+        large = np.kron(volume, np.ones((12,) * 3, np.float32))[12:372, 12:372, 12:372]
+        large += generator.standard_normal(large.shape, dtype=np.float32) * 0.3 * volume.std()
+        write_volume(path, np.ascontiguousarray(large), 1.5)
+    assert write_report(result, tmp_path / "r.html").stat().st_size < 10e6
+
+
 def test_every_figure_of_poses_is_explained():
     explained = set(POSE_TERMS) | set(MORE_POSE_TERMS)
     assert {figure.metric for figure in POSE_FIGURES} < explained
