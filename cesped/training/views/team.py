@@ -154,16 +154,24 @@ def blocks_of(model: CryoFastAR) -> list[nn.Module]:
     return [*model.encoder, *model.integrate, *model.update]
 
 
-def whole(value: Any) -> Any:
-    """Return tensors, in any nesting, in one piece on the processor; all processes must ask."""
+def whole(value: Any, keep: bool = True) -> Any:
+    """Return tensors, in any nesting, in one piece on the processor.
+
+    Parameters
+    ----------
+    value : tensors, and plain values
+    keep : whether this process wants them; all must ask, and the others get None for each, so that
+        the memory of a machine holds the weights once
+    """
     if hasattr(value, "full_tensor"):  # one of torch's that are divided
-        return value.full_tensor().detach().cpu()
+        together = value.full_tensor()
+        return together.detach().cpu() if keep else None
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu()
+        return value.detach().cpu() if keep else None
     if isinstance(value, dict):
-        return {key: whole(each) for key, each in value.items()}
+        return {key: whole(each, keep) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(whole(each) for each in value)
+        return type(value)(whole(each, keep) for each in value)
     return value
 
 

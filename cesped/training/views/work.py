@@ -77,8 +77,8 @@ class Work:
             divide_as_weights(self._optimizer)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights in one piece; all processes must ask for them."""
-        found: dict[str, torch.Tensor] = whole(dict(self.model.state_dict()))
+        """Return the weights in one piece, in the first process; all must ask for them."""
+        found: dict[str, torch.Tensor] = whole(dict(self.model.state_dict()), self.team.is_main)
         return found
 
     def run_stages(self, source_of: Callable[[ViewStage], ViewSource]) -> tuple[ViewRow, ...]:
@@ -254,7 +254,7 @@ class Work:
         state = ViewState(
             self._step,
             self.weights(),
-            whole(self._optimizer.state_dict()),
+            whole(self._optimizer.state_dict(), self.team.is_main),
             self.rows,
             {"stage": number, "lanes": lanes},
         )
