@@ -227,7 +227,7 @@ def test_images_of_another_shape_are_refused(model, shape, said):
 
 
 def test_sizes_that_cannot_be_are_refused():
-    with pytest.raises(OptionError, match="no preset 'huge'; it has: large, base, small, tiny, nano"):
+    with pytest.raises(OptionError, match=r"no preset 'huge'; it has: .*, tiny, nano"):
         CryoFastAR("huge")
     with pytest.raises(OptionError, match="64 channels of the encoder in 5 heads"):
         CryoFastARConfig(encoder_width=64, encoder_heads=5)
