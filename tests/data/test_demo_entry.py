@@ -78,12 +78,10 @@ def test_an_interrupted_entry_is_made_again(tmp_path):
 
 
 def test_failure_leaves_nothing(tmp_path, monkeypatch):
-    from cesped.data import demo_entry
-
     def broken(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(demo_entry, "simulate_stack", broken)
+    monkeypatch.setattr("cesped.data.simulation.simulate_stack", broken)
     with pytest.raises(OSError, match="Input/output"):
         make_entry(SMALL, tmp_path / "bench")
     assert list((tmp_path / "bench").iterdir()) == []
