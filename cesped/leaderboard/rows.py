@@ -241,14 +241,14 @@ def _conditions(result: EvaluationResult) -> dict[str, str]:
         "metric version": str(stamps["metric_version"]),
         "prediction type": result.prediction_type,
         "particles": " and ".join(sums),
-        "images": _images(stamps),
+        "images": images_condition(stamps),
         "mask": "none" if mask is None else str(mask["checksum"])[:19],
         "symmetry": result.symmetry,
         "weights": "predicted confidence" if stamps.get("uses_predicted_confidence") else "none",
     }
 
 
-def _images(stamps: Mapping[str, Any]) -> str:
+def images_condition(stamps: Mapping[str, Any]) -> str:
     """Return what is known of the images, in words that are alike for the same ones only.
 
     Stacks that are too large to be summed at each evaluation are known by the published record

@@ -7,7 +7,7 @@ import pytest
 from board_rows import row
 
 from cesped.leaderboard.ranking import RANKED_BY, make_boards
-from cesped.leaderboard.rows import published_facts, published_rows
+from cesped.leaderboard.rows import images_condition, published_facts, published_rows
 from cesped.vocabulary import ScoreStatus, Track
 
 
@@ -43,6 +43,20 @@ def test_rows_that_were_scored_differently_are_never_ranked_together(name, other
     }
     assert board.sections[0].reason == ""
     assert said in board.sections[1].reason
+
+
+def test_images_are_known_by_checksum_else_by_record_else_by_size():
+    def stamped(sums, records=(), size=5):
+        files = [{"name": "a.mrcs", "bytes": size, "checksum": found} for found in sums]
+        listed = [{"half": half, "record": record} for half, record in enumerate(records)]
+        return images_condition({"image_files": files, "published_records": listed})
+
+    one, other = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    assert stamped([one, other]) == stamped([one, other], size=6) != stamped([other, one])
+    assert stamped([one, None]) == "not summed, 10 bytes"  # a half that is too large
+    assert stamped([None, None], [7, 8]) == "records 7 and 8"
+    assert stamped([None, None], [7]) == "not summed, 10 bytes"  # one half was not verified
+    assert images_condition({}) == "not stated"
 
 
 def test_the_newest_metric_comes_first():
