@@ -35,7 +35,7 @@ class Artist:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
-        except OSError:  # no processes to be had: everything is done here
+        except (OSError, TypeError):  # no processes, or no interpreter, to be had
             return
 
     def ask(self, draw: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Callable[[], R]:
