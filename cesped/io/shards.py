@@ -21,42 +21,32 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from ..errors import MissingFileError, ShardError
 from .files import full_disk_named
+from .shard_format import END, MAGIC, REMEDY, Block, blocks_in, encoded, head_after
+
+__all__ = [
+    "MAGIC",
+    "Block",
+    "PlacedBlock",
+    "ShardWriter",
+    "check_shard",
+    "label_of",
+    "read_block",
+    "read_shard",
+    "read_shard_from",
+    "stated_checksum",
+]
 
 _IF_FULL = "its whole blocks are kept: free some space there and run the same again"
-
-MAGIC = b"CESPED-SHARD 1\n"
-_END = "end"
-_LARGEST_HEAD = 1 << 24  # a longer one is no head
 _LONGEST_END = 1 << 10
 _PIECE = 1 << 20
-_REMEDY = "delete it and make it again, or copy it again"
-
-
-@dataclass(frozen=True)
-class Block:
-    """What belongs together, such as the images of one structure.
-
-    Parameters
-    ----------
-    name : of the block; names may repeat in other shards
-    facts : what JSON can hold
-    arrays : by name
-    """
-
-    name: str
-    facts: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
 
 
 class ShardWriter:
@@ -82,6 +72,7 @@ class ShardWriter:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> path = Path(tempfile.mkdtemp()) / "a.shard"
     >>> with ShardWriter(path, "example") as shard:
     ...     shard.append(Block("one", {"scale": 2.0}, {"x": np.zeros(3)}))
@@ -104,7 +95,7 @@ class ShardWriter:
             self._stream.seek(stop)
             if not stop:
                 self._write(MAGIC)
-                self._write(_encoded(Block("", {"label": self.label}, {})))
+                self._write(encoded(Block("", {"label": self.label}, {})))
         return self
 
     def append(self, block: Block) -> None:
@@ -116,7 +107,7 @@ class ShardWriter:
             If an array has a type that is no number.
         """
         with full_disk_named(self.path, _IF_FULL):
-            self._write(_encoded(block))
+            self._write(encoded(block))
             self._stream.flush()
         self.n_blocks += 1
 
@@ -128,10 +119,10 @@ class ShardWriter:
         """Count the whole blocks of an interrupted process; return where the last of them ends."""
         stop = 0
         with contextlib.suppress(OSError, ShardError), self.partial.open("rb") as stream:
-            for block in _blocks(stream, self.partial):
+            for block in blocks_in(stream, self.partial):
                 if stop == 0 and block.facts.get("label") != self.label:
                     return 0
-                if block.name == _END:  # killed before the shard got its name: the end comes again
+                if block.name == END:  # killed before the shard got its name: the end comes again
                     break
                 self.n_blocks += stop > 0
                 stop = stream.tell()
@@ -151,7 +142,7 @@ class ShardWriter:
                 return
             with full_disk_named(self.path, _IF_FULL):
                 facts = {"blocks": self.n_blocks, "sha256": self._digest.hexdigest()}
-                self._stream.write(_encoded(Block(_END, facts, {})))
+                self._stream.write(encoded(Block(END, facts, {})))
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
         self.partial.replace(self.path)
@@ -197,18 +188,18 @@ def read_shard_from(path: str | os.PathLike[str], start: int = 0) -> Iterator[Pl
     count = -1  # the label comes first
     with file.open("rb") as stream:
         begin = stream.seek(start)
-        for block in _blocks(stream, file, is_begun=start > 0):
+        for block in blocks_in(stream, file, is_begun=start > 0):
             stop = stream.tell()
-            if block.name == _END:
+            if block.name == END:
                 is_whole = start > 0 or block.facts.get("blocks") == count
                 if not is_whole or stream.read(1):
-                    raise ShardError(f"{file} does not hold what its end says; {_REMEDY}")
+                    raise ShardError(f"{file} does not hold what its end says; {REMEDY}")
                 return
             if count >= 0 or start:
                 yield PlacedBlock(block, begin, stop)
             count, begin = count + 1, stop
     after = f"after byte {begin}" if start else f"after {max(count, 0)} blocks"
-    raise ShardError(f"{file} was cut {after}; {_REMEDY}")
+    raise ShardError(f"{file} was cut {after}; {REMEDY}")
 
 
 def read_block(path: str | os.PathLike[str], start: int) -> Block:
@@ -221,7 +212,7 @@ def read_block(path: str | os.PathLike[str], start: int) -> Block:
     """
     for placed in read_shard_from(path, start):
         return placed.block
-    raise ShardError(f"no block begins at byte {start} of {path}; {_REMEDY}")
+    raise ShardError(f"no block begins at byte {start} of {path}; {REMEDY}")
 
 
 def _existing(path: str | os.PathLike[str]) -> Path:
@@ -242,10 +233,10 @@ def label_of(path: str | os.PathLike[str]) -> str | None:
             return None
         label, count, size = None, -1, os.fstat(stream.fileno()).st_size
         while start := stream.read(4):
-            head = _head(stream, start, file)
+            head = head_after(stream, start, file)
             if count < 0:
                 label = str(head["facts"].get("label"))
-            elif head["name"] == _END:
+            elif head["name"] == END:
                 is_whole = head["facts"].get("blocks") == count and stream.tell() == size
                 return label if is_whole else None
             stream.seek(head["bytes"], os.SEEK_CUR)
@@ -267,12 +258,12 @@ def stated_checksum(path: str | os.PathLike[str]) -> tuple[int, str]:
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - _LONGEST_END))
         tail = stream.read()
-    start = tail.rfind(f'{{"name": "{_END}"'.encode())
+    start = tail.rfind(f'{{"name": "{END}"'.encode())
     with contextlib.suppress(ValueError, KeyError):
         facts = json.loads(tail[start:-4])["facts"]  # four bytes of CRC follow
         if start > 0 and tail[-4:] == struct.pack("<I", zlib.crc32(tail[start:-4])):
             return int(facts["blocks"]), str(facts["sha256"])
-    raise ShardError(f"{file} has no end: it was cut, or is not a shard; {_REMEDY}")
+    raise ShardError(f"{file} has no end: it was cut, or is not a shard; {REMEDY}")
 
 
 def check_shard(
@@ -298,8 +289,8 @@ def check_shard(
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         start = 0
-        for block in _blocks(stream, file):
-            if block.name == _END:
+        for block in blocks_in(stream, file):
+            if block.name == END:
                 wanted = block.facts["sha256"]
                 break
             start = stream.tell()
@@ -309,62 +300,5 @@ def check_shard(
             digest.update(piece)
             start -= len(piece)
     if digest.hexdigest() != wanted:
-        raise ShardError(f"{file} has another checksum than when it was written; {_REMEDY}")
+        raise ShardError(f"{file} has another checksum than when it was written; {REMEDY}")
     return count
-
-
-def _encoded(block: Block) -> bytes:
-    arrays, payload = [], []
-    for name, values in block.arrays.items():
-        given = np.asarray(values)
-        if given.dtype.kind not in "biuf":
-            raise ShardError(
-                f"array {name} of block {block.name} is of {given.dtype}; give numbers"
-            )
-        stored = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("<"))
-        arrays.append({"name": name, "dtype": stored.dtype.str, "shape": list(stored.shape)})
-        payload.append(stored.tobytes())
-    content = b"".join(payload)
-    head = {
-        "name": block.name,
-        "facts": block.facts,
-        "arrays": arrays,
-        "bytes": len(content),
-        "crc32": zlib.crc32(content),
-    }
-    text = json.dumps(head).encode()
-    return struct.pack("<I", len(text)) + text + struct.pack("<I", zlib.crc32(text)) + content
-
-
-def _blocks(stream: BinaryIO, path: Path, is_begun: bool = False) -> Iterator[Block]:
-    """Yield blocks until the file ends, or raise where it is torn."""
-    if not is_begun and stream.read(len(MAGIC)) != MAGIC:
-        raise ShardError(f"{path} is no shard of this version: it does not begin with {MAGIC!r}")
-    while start := stream.read(4):
-        head = _head(stream, start, path)
-        content = stream.read(head["bytes"])
-        if len(content) != head["bytes"] or zlib.crc32(content) != head["crc32"]:
-            raise ShardError(f"block {head['name']!r} of {path} is torn or damaged; {_REMEDY}")
-        yield Block(head["name"], head["facts"], _arrays(head["arrays"], content))
-
-
-def _head(stream: BinaryIO, start: bytes, path: Path) -> dict[str, Any]:
-    if len(start) == 4:
-        (length,) = struct.unpack("<I", start)
-        if length <= _LARGEST_HEAD:
-            text, check = stream.read(length), stream.read(4)
-            if check == struct.pack("<I", zlib.crc32(text)):
-                head: dict[str, Any] = json.loads(text)
-                return head
-    raise ShardError(f"the head of a block of {path} is torn or damaged; {_REMEDY}")
-
-
-def _arrays(described: list[Mapping[str, Any]], content: bytes) -> dict[str, NDArray[Any]]:
-    found, start = {}, 0
-    for entry in described:
-        dtype = np.dtype(entry["dtype"])
-        count = int(np.prod(entry["shape"], dtype=np.int64))
-        values = np.frombuffer(content, dtype, count, start)
-        found[entry["name"]] = values.reshape(entry["shape"])
-        start += values.nbytes
-    return found
