@@ -31,6 +31,9 @@ if TYPE_CHECKING:  # takes a second to load, and maps are made without it
 _WAVELENGTH_FACTOR = 12.2643247
 _RELATIVISTIC_PER_VOLT = 9.78466e-7
 
+#: More than any microscope has: 300,000 was meant in volts.
+_LARGEST_VOLTAGE_KV = 10_000.0
+
 #: Fewer half-plane pixels than this are not worth waking a second thread for.
 _PIXELS_WORTH_THREADS = 300_000
 
@@ -92,8 +95,8 @@ def _check_values(name: str, values: NDArray[np.float64]) -> None:
     bad = ~np.isfinite(values)
     remedy = "a finite number is needed"
     if name == "voltage_kv":
-        bad |= ~(values > 0)
-        remedy = "a positive voltage in kilovolts is needed"
+        bad |= ~((values > 0) & (values < _LARGEST_VOLTAGE_KV))
+        remedy = "a positive voltage in kilovolts is needed, such as 300"
     elif name == "amplitude_contrast":
         bad |= ~(np.abs(values) <= 1)
         remedy = "amplitude contrast is a fraction between 0 and 1, usually 0.07 to 0.1"

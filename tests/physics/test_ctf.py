@@ -167,6 +167,8 @@ def test_impossible_values_are_named():
         parameters(defocus_u_angst=[1.0, np.nan])
     with pytest.raises(MetadataError, match=r"voltage_kv is 0\.0 in row 1"):
         parameters(voltage_kv=0.0)
+    with pytest.raises(MetadataError, match=r"voltage_kv is 300000\.0 in row 1; .* kilovolts"):
+        parameters(voltage_kv=300_000.0)
     with pytest.raises(MetadataError, match=r"amplitude_contrast is 7\.0 in row 1"):
         parameters(amplitude_contrast=7.0)
     with pytest.raises(MetadataError, match="shape"):
