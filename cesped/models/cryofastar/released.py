@@ -176,6 +176,10 @@ def config_of(
     CheckpointError
         If the tensors are those of another architecture, or the heads do not divide them.
     """
+    if "patches.weight" in state:
+        raise CheckpointError(
+            f"{about} holds weights of this program already: use them as they are"
+        )
     try:
         encoder_width, channels, patch, other_side = state["patch_embed.proj.weight"].shape
         hidden = state["enc_blocks.0.mlp.fc1.weight"].shape[0]

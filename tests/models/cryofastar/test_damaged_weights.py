@@ -69,6 +69,12 @@ def test_a_forged_card_is_told(tmp_path, size, value):
         CryoFastAR.load(tmp_path / "b.safetensors")
 
 
+def test_own_weights_need_no_conversion():
+    own = CryoFastAR("nano").state_dict()
+    with pytest.raises(CheckpointError, match="of this program already"):
+        CryoFastAR.from_released(own)
+
+
 def test_views_beyond_the_table_begin_again(state):
     """View 129 of a table of 128 has the embedding of view 1."""
     model = CryoFastAR.from_released(state, *HEADS)
