@@ -13,6 +13,7 @@ from cesped.models.cryofastar.config import PRESETS, CryoFastARConfig
 from cesped.models.cryofastar.model import CryoFastAR
 from cesped.physics.resampling import resize_band_limited
 from cesped.physics.torch_projection import TorchProjector
+from cesped.training.views.recipe import load_views_recipe
 
 RECIPES = Path(__file__).parents[2] / "benchmarks/recipes/cryofastar"
 LEAST = CryoFastARConfig(
@@ -195,3 +196,13 @@ def test_the_table_of_an_entry(recipe, tmp_path, monkeypatch):
     assert f"| {entry} | 32 | 0.5000 | 0.5000 | 0.500 | 0.50 | – | 00:" in table
     assert "| *the paper, all its particles* | | 0.0600 | – | 0.600 | – | – | 01:22 |" in table
     assert scored[0][1:3] == [entry, str(tmp_path / "out" / entry / "found/poses.star")]
+
+
+def test_the_stages_of_the_gpu_recipe_are_understood():
+    clean, noisy = (load_views_recipe(RECIPES / f"{name}.yaml") for name in ("clean", "noisy"))
+    for recipe in (clean, noisy):  # neither image tells anything where all begins uniform
+        assert recipe.stages[0].reference_within_deg == (0, 180)
+        assert recipe.data.image_size == 128
+    assert clean.stages[0].defocus_angst is None
+    assert [stage.views for stage in noisy.stages] == [8, 32]
+    assert noisy.stages[0].max_shift_px == 10
