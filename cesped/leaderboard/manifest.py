@@ -140,7 +140,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
         document = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise SubmissionError(f"{path} is no TOML: {error}") from error
-    found = complaints(_as_json(document), load_schema(__package__, _SCHEMA_NAME))
+    document = _as_json(document)  # what was checked is what is used: dates are texts from here on
+    found = complaints(document, load_schema(__package__, _SCHEMA_NAME))
     found += _doubled_names(document)
     if found:
         raise SubmissionError(f"{path}: {'; '.join(found)}")

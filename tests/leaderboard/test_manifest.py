@@ -86,6 +86,13 @@ def test_what_is_wrong_is_said(tmp_path, old, new, said):
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize("value", ["1979-05-27", "07:32:00", "nan", "-inf"])
+def test_what_toml_knows_besides_is_text_where_text_belongs(tmp_path, value):
+    text = manifest_to_toml(honest_manifest().with_entry(ENTRY))
+    (tmp_path / MANIFEST_NAME).write_text(text.replace('name = "Turner"', f"name = {value}"))
+    assert read_manifest(tmp_path).method.name == value
+
+
 def test_an_entry_may_not_be_there_twice(tmp_path):
     text = manifest_to_toml(honest_manifest().with_entry(ENTRY))
     (tmp_path / MANIFEST_NAME).write_text(text + text[text.index("[[entry]]") :])
