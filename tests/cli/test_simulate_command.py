@@ -67,7 +67,9 @@ def test_every_option_reaches_the_images(map_path, tmp_path, capsys):
     assert ((ctf.defocus_u_angst > 9000) & (ctf.defocus_u_angst < 9110)).all()
     assert ctf.scale.std() > 0.03
     heights = table.require_poses().rotations[:, 2, 2]
-    assert np.abs(heights).max() < 0.6  # both views are from the side
+    # both views are from the side, scattered by 10 degrees: half of them nearer than 6.7
+    assert np.median(np.abs(heights)) < 0.2
+    assert np.abs(heights).max() < 0.7
     info = json.loads((folder / "info_0.json").read_text())
     assert info["symmetry"] == "C2"
     assert info["simulated"]["seed"] == 5
