@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ..data.registry import embedded_names
 from ..errors import CespedError, MissingFileError, SubmissionError
 from ..evaluation.outputs import read_metrics
 from ..evaluation.results import EvaluationResult
@@ -252,11 +253,14 @@ def images_condition(stamps: Mapping[str, Any]) -> str:
     """Return what is known of the images, in words that are alike for the same ones only.
 
     Stacks that are too large to be summed at each evaluation are known by the published record
-    that they were verified to be of, else by their sizes alone.
+    that they were verified to be of, else by their sizes alone. Embedded entries are computed where
+    they are used, and the number of threads alone changes their last digits: sizes must do.
     """
     files = stamps.get("image_files")
     if not files:
         return "not stated"
+    if stamps.get("entry") in embedded_names():
+        return f"embedded, {sum(file.get('bytes', 0) for file in files):,} bytes"
     if all(file["checksum"] for file in files):
         joined = "\n".join(file["checksum"] for file in files)
         return f"sha256:{hashlib.sha256(joined.encode()).hexdigest()[:12]}"

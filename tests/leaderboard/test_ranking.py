@@ -57,6 +57,9 @@ def test_images_are_known_by_checksum_else_by_record_else_by_size():
     assert stamped([None, None], [7, 8]) == "records 7 and 8"
     assert stamped([None, None], [7]) == "not summed, 10 bytes"  # one half was not verified
     assert images_condition({}) == "not stated"
+    # the last digits of an embedded entry are those of the machine and its threads
+    files = [{"name": "a.mrcs", "bytes": 5, "checksum": one}]
+    assert images_condition({"entry": "DEMO", "image_files": files}) == "embedded, 5 bytes"
 
 
 def test_the_newest_metric_comes_first():
