@@ -1,6 +1,6 @@
 """Time `cesped abinitio` from star file to poses and map: CryoFastAR paper, Table 1.
 
-    python benchmarks/speed/abinitio_timer.py FOLDER [--particles 50000] [--box 128] [--preset large]
+    python abinitio_timer.py FOLDER [--particles 50000] [--box 128] [--preset large]
         [--views 128] [--device cuda] [--peak-tflops 790] [--threads N]
 
 Simulated particles (made once in FOLDER), a network with random weights, then everything: reading,
