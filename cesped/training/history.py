@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from ..errors import MissingExtraError
 from ..io.files import atomic_path, write_text_atomic
 from .event_file import EventFile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOG_NAME = "log.csv"
 CURVE_NAME = "learning_curve.png"
@@ -106,15 +110,7 @@ def draw_learning_curve(path: Path, rows: Sequence[HistoryRow], title: str) -> N
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "learning curves need matplotlib; run: pip install 'cesped[train]'"
-        ) from error
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = blank_figure(9, 3.5)
     left, right = figure.subplots(1, 2)
     steps = [row.step for row in rows]
     left.plot(steps, [row.train_loss for row in rows], "o-", ms=3, label="training")
@@ -129,5 +125,29 @@ def draw_learning_curve(path: Path, rows: Sequence[HistoryRow], title: str) -> N
         if any(math.isfinite(row.train_loss) for row in rows):
             axes.legend(frameon=False)
     figure.suptitle(title)
+    write_figure(path, figure)
+
+
+def blank_figure(width_in: float, height_in: float) -> "Figure":
+    """Return a figure of this size [inches] to draw a curve in.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "learning curves need matplotlib; run: pip install 'cesped[train]'"
+        ) from error
+    return Figure(figsize=(width_in, height_in), layout="constrained")
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure of `blank_figure` as a PNG, whole or not at all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        canvas.print_png(file)  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]

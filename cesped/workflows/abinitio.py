@@ -143,9 +143,7 @@ def read_weights(path: str | os.PathLike[str]) -> "CryoFastAR":
     """
     from ..models.cryofastar.model import CryoFastAR
 
-    if Path(path).suffix == ".safetensors":
-        return CryoFastAR.load(path)
-    return CryoFastAR.from_released(path)
+    return CryoFastAR.read(path)
 
 
 def _check_particles(table: "ParticleTable", folder: Path) -> None:

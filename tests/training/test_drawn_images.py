@@ -1,6 +1,5 @@
 """Training images drawn on the fly: exact labels, other ones in each step, the same ones again."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import torch
 from fake_entry import write_fake_entry
 from second_device import ELSEWHERE, back, second_device
 from test_several_processes import run_python
-from tiny_runs import TARGET, cnn_recipe, make_tiny_entry
+from tiny_runs import TARGET, KillAt, KilledError, cnn_recipe, make_tiny_entry
 
 from cesped.cli.main import main
 from cesped.data.conventions import read_particle_table
@@ -278,34 +277,11 @@ def test_images_are_drawn_on_a_gpu(half, own_map):
     torch.testing.assert_close(there.images.cpu(), here.images, atol=1e-2, rtol=1e-3)
 
 
-class KilledError(Exception):
-    """Stands for the death of the process."""
-
-
-class DieAt:
-    """A `Progress` that dies when the training has done so many steps."""
-
-    def __init__(self, step):
-        self.step = step
-
-    @contextlib.contextmanager
-    def task(self, description, total):
-        done = 0
-
-        def advance(units):
-            nonlocal done
-            done += units
-            if description.startswith("Training") and done >= self.step:
-                raise KilledError
-
-        yield advance
-
-
 def test_a_run_repeats_to_the_byte_also_if_it_was_killed(entry_dir, own_map, tmp_path):
     recipe = recipe_with(own_map, trainer__max_steps=12, augmentation__copies=2)
     whole = train_half(TARGET, 0, tmp_path / "whole", recipe, entry_dir)
     with pytest.raises(KilledError):
-        train_half(TARGET, 0, tmp_path / "killed", recipe, entry_dir, DieAt(7))
+        train_half(TARGET, 0, tmp_path / "killed", recipe, entry_dir, KillAt(7))
     resumed = train_half(TARGET, 0, tmp_path / "killed", recipe, entry_dir)
     assert resumed.resumed_at_step == 4
     assert resumed.checkpoint.read_bytes() == whole.checkpoint.read_bytes()

@@ -1,6 +1,5 @@
 """Whole runs on a tiny entry: files, resumption, refusals."""
 
-import contextlib
 import hashlib
 import json
 
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from plain_cnn import PlainCnn
-from tiny_runs import TARGET, cnn_recipe, make_tiny_entry, tiny_recipe
+from tiny_runs import TARGET, KillAt, KilledError, cnn_recipe, make_tiny_entry, tiny_recipe
 
 from cesped.data.conventions import read_particle_table
 from cesped.errors import CheckpointError, OptionError
@@ -17,29 +16,6 @@ from cesped.training.checkpoint import load_checkpoint
 from cesped.training.fit import train_half
 from cesped.training.history import read_csv
 from cesped.training.recipe import TrainingRecipe
-
-
-class KilledError(Exception):
-    """Stands for the death of the process."""
-
-
-class KillAt:
-    """A `Progress` that dies when the training has done so many steps."""
-
-    def __init__(self, step):
-        self.step = step
-
-    @contextlib.contextmanager
-    def task(self, description, total):
-        done = 0
-
-        def advance(units):
-            nonlocal done
-            done += units
-            if description.startswith("Training") and done >= self.step:
-                raise KilledError
-
-        yield advance
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from small_cryofastar import SETTINGS, SIZES
-from test_fit import KillAt, KilledError
 from test_several_processes import run_python, train_words
-from tiny_runs import TARGET, cnn_recipe, make_tiny_entry, views_recipe
+from tiny_runs import TARGET, KillAt, KilledError, cnn_recipe, make_tiny_entry, views_recipe
 
 from cesped.data.conventions import read_particle_table
 from cesped.errors import CheckpointError

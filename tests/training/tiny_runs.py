@@ -1,5 +1,7 @@
 """An entry and a recipe so small that a whole training run takes a second or two."""
 
+import contextlib
+
 from plain_cnn import PlainCnn
 from small_cryofastar import SETTINGS
 
@@ -63,3 +65,26 @@ def views_recipe(**overrides):
     return load_recipe(
         "cryofastar_demo", values, {k.replace("__", "."): v for k, v in overrides.items()}
     )
+
+
+class KilledError(Exception):
+    """Stands for the death of the process."""
+
+
+class KillAt:
+    """A `Progress` that dies when the training has done so many steps."""
+
+    def __init__(self, step):
+        self.step = step
+
+    @contextlib.contextmanager
+    def task(self, description, total):
+        done = 0
+
+        def advance(units):
+            nonlocal done
+            done += units
+            if description.startswith("Training") and done >= self.step:
+                raise KilledError
+
+        yield advance

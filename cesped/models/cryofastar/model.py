@@ -123,6 +123,19 @@ class CryoFastAR(nn.Module):
 
         return load_weights(cls, path)
 
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the network of a file of weights: a safetensors file, else a released one.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be read, holds code, or weights of another architecture.
+        """
+        if os.fspath(path).endswith(".safetensors"):
+            return cls.load(path)
+        return cls.from_released(path)
+
     def save(self, path: str | os.PathLike[str], facts: Mapping[str, object] | None = None) -> None:
         """Write weights, sizes and conventions to one safetensors file, whole or not at all.
 

@@ -63,7 +63,7 @@ class CryoFastARPoses(MultiViewModel):
         pixel_size_angst: float | None = None,
     ) -> None:
         if weights is not None:
-            network = read_network(weights)
+            network = CryoFastAR.read(weights)
             size, convention = network.config.to_dict(), network.convention.value
             normalization = network.normalization.value
             _refuse_clean_stacks(network.normalization, weights)
@@ -126,19 +126,6 @@ class CryoFastARPoses(MultiViewModel):
         maps = PlanarMaps(maps.points.float(), maps.confidence.float(), None)
         found = poses_of_maps(maps, self.network.convention)
         return RelativePoses(found.rotations, found.shifts_px, 1.0 - 1.0 / found.confidence)
-
-
-def read_network(path: str) -> CryoFastAR:
-    """Return the network of a file of weights, this program's or a released one.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be read, holds code, or weights of another architecture.
-    """
-    if Path(path).suffix == ".safetensors":
-        return CryoFastAR.load(path)
-    return CryoFastAR.from_released(path)
 
 
 def _sizes(values: Mapping[str, Any]) -> CryoFastARConfig:

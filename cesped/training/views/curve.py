@@ -4,8 +4,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...errors import MissingExtraError
-from ...io.files import atomic_path
+from ..history import blank_figure, write_figure
 from .run_folder import ViewRow
 
 
@@ -20,15 +19,7 @@ def draw_curve(path: Path, rows: Sequence[ViewRow]) -> None:
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            "learning curves need matplotlib; run: pip install 'cesped[train]'"
-        ) from error
-    figure = Figure(figsize=(12, 3.5), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = blank_figure(12, 3.5)
     loss, rotation, shift = figure.subplots(1, 3)
     steps = [row.step for row in rows]
     loss.plot(steps, [row.train_loss for row in rows], "o-", ms=3)
@@ -46,5 +37,4 @@ def draw_curve(path: Path, rows: Sequence[ViewRow]) -> None:
             axes.axvline(end, color="grey", lw=0.8)
     for axes in (rotation, shift):
         axes.set_ylim(bottom=0)
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        canvas.print_png(file)  # type: ignore[no-untyped-call]
+    write_figure(path, figure)
