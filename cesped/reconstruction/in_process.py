@@ -154,7 +154,9 @@ class InProcessReconstructor(ABC):
 
         made = []
         with ThreadPoolExecutor(at_once) as pool:
-            for volume in pool.map(finish, range(len(held))):
+            # alone it stays in this thread: other threads do not know the modes that torch is in
+            side_by_side = map if at_once == 1 else pool.map
+            for volume in side_by_side(finish, range(len(held))):
                 made.append(volume)
                 advance(1)
         return made

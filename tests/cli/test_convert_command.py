@@ -50,7 +50,7 @@ def test_to_cryodrgn_and_back(entry, capsys):
 
 def test_the_python_of_the_document_runs(entry, tmp_path, capsys):
     document = Path(__file__).resolve().parents[2] / "docs" / "converting.md"
-    (block,) = re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.M | re.S)
+    block, *_ = re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.M | re.S)
     entry.star(0).rename(tmp_path / "run_data.star")
     exec(block, {})
     assert capsys.readouterr().out.startswith("5 (")

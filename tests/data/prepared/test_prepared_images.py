@@ -192,8 +192,9 @@ def test_two_that_want_the_same_get_the_same(table, tmp_path):
     for thread in threads:
         thread.join()
     assert failures == []
-    images = PreparedImages(tmp_path / "set" / "mine")
-    np.testing.assert_array_equal(images.read(np.arange(11)).numpy(), prepared_in_memory(table))
+    # rounded otherwise where the transforms of the thread that prepared them are divided otherwise
+    found = PreparedImages(tmp_path / "set" / "mine").read(np.arange(11)).numpy()
+    np.testing.assert_allclose(found, prepared_in_memory(table), atol=2e-5)
 
 
 def test_corrected_images_are_not_corrected_again(table, tmp_path):
