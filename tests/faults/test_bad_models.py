@@ -55,7 +55,10 @@ def test_checkpoints_of_something_else(project, capsys):
 
 RECIPE_FAULTS = {
     "accelerator": (["--trainer.accelerator", "abacus"], r"accelerator=abacus, .* Correct the rec"),
-    "model": (["--model.name", "none"], r"no model is called 'none'; known models: cryofastar, image2sphere"),
+    "model": (
+        ["--model.name", "none"],
+        r"no model is called 'none'; known models: cryofastar",
+    ),
     "option": (["--model.height", 3], r"model 'upright' has no option 'height'"),
     "section": (["--optimzer.lr", 1], r"no option 'optimzer'; did you mean 'optimizer'\?"),
     "value": (["--optimizer.lr", "fast"], r"optimizer\.lr is 'fast'; it must be of type float"),
