@@ -1,4 +1,4 @@
-"""`cesped shards`: simulated images of many structures, for training."""
+"""`cesped shards`: simulated images of many structures and maps, for training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ _MOST_FAULTS = 20
 
 def make(
     structures: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of structures, as curated.")
+        Path, typer.Argument(metavar="DIR", help="Folder of structures, as curated, and maps.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the shards.")],
     images: Annotated[int, typer.Option("--images", "-k", help="Of each structure.")] = 100,
@@ -22,6 +22,14 @@ def make(
     dtype: Annotated[
         PixelType, typer.Option("--dtype", help="float16 takes half the room.")
     ] = PixelType.FLOAT16,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--view",
+            metavar="ROT,TILT,SPREAD,SHARE",
+            help="Preferred view: this share of the images scatters about it. May be repeated.",
+        ),
+    ] = None,
     max_shift: Annotated[
         float, typer.Option("--max-shift", metavar="PX", help="Shifts uniform up to this.")
     ] = 0.0,
@@ -49,20 +57,23 @@ def make(
         typer.Option("--plan", "--dry-run", help="Only say how much it is and how long it takes."),
     ] = False,
 ) -> None:
-    """Project many structures into shards.
+    """Project many structures and maps into shards.
 
-    Each structure is projected in uniformly drawn orientations, at a pixel size that it fits. As
-    they stand images are clean and centred, for CTF, shifts and noise to be added in training;
-    options add them here. Any number of processes make a part of the shards each, and each goes on
-    where it was killed. The same images come out whatever the parts.
+    Each structure is projected in uniformly drawn orientations, at a pixel size that it fits; maps
+    (.mrc, .map) are resampled to the box. As they stand images are clean and centred, for CTF,
+    shifts and noise to be added in training; options add them here, and preferred views. Any number
+    of processes make a part of the shards each, and each goes on where it was killed. The same
+    images come out whatever the parts.
     """
     from ..data.shards.making import make_shards, seconds_per_structure
     from ..data.shards.plan import ShardPlan, parse_part, structures_in
     from ..data.simulation_plan import SimulationPlan
+    from ..data.simulation_poses import PreferredView
     from .progress_bar import make_progress
 
     simulation = SimulationPlan(
         n_particles=images,
+        views=tuple(PreferredView.parse(text) for text in view or ()),
         max_shift_px=max_shift or None,
         has_ctf=with_ctf or ctf is not None,
         optics_path=ctf,
@@ -72,9 +83,10 @@ def make(
     plan = ShardPlan(structures, structures_in(structures), simulation, box, per_shard, dtype)
     number, parts = parse_part(part)
     count = len(plan.structures)
+    maps = f" ({plan.n_maps:,} of them maps)" if plan.n_maps else ""
     print(
-        f"{count:,} structures x {images} images of {box} x {box} px, {dtype}: {plan.n_shards:,} "
-        f"shards, {plan.n_bytes / 2**30:.2f} GiB"
+        f"{count:,} structures{maps} x {images} images of {box} x {box} px, {dtype}: "
+        f"{plan.n_shards:,} shards, {plan.n_bytes / 2**30:.2f} GiB"
     )
     if dry_run:
         seconds = seconds_per_structure(plan)
@@ -135,6 +147,7 @@ COMMANDS = (
                 """
                 cesped shards make curated/ --out shards/ --plan
                 cesped shards make curated/ --out shards/ --part 3/16
+                cesped shards make maps/ --out shards/ --view 0,90,15,0.6 --ctf run_data.star
                 torchrun --nproc-per-node 16 -m cesped shards make curated/ --out shards/
                 """,
             ),

@@ -11,11 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from cesped.data.shards.plan import ShardPlan
+from cesped.data.shards.sources import volume_of
 from cesped.data.simulation_images import CHUNK, NativeImages, NoiseRecipe, make_chunk, noise_for
-from cesped.data.simulation_maps import map_of_atoms
 from cesped.data.simulation_plan import draw_halves
-from cesped.errors import DiskFullError, OptionError, StructureFileError
-from cesped.io.atoms import read_atoms
+from cesped.errors import (
+    DiskFullError,
+    GeometryError,
+    ImageValueError,
+    MrcFileError,
+    OptionError,
+    PixelSizeError,
+    StructureFileError,
+)
 from cesped.io.files import FULL_DISK
 from cesped.io.locks import exclusive_lock
 from cesped.io.shards import Block, ShardWriter, label_of
@@ -26,6 +33,15 @@ from cesped.progress import SILENT, Advance, Progress
 
 CTF_FIELDS = tuple(field.name for field in fields(CtfParameters))
 _STRUCTURES_TO_TIME = 3
+# what is wrong with one file of many, which the others need not wait for
+_BAD_SOURCE = (
+    StructureFileError,
+    MrcFileError,
+    PixelSizeError,
+    ImageValueError,
+    GeometryError,
+    OptionError,
+)
 
 
 @dataclass(frozen=True)
@@ -45,28 +61,17 @@ class ShardsMade:
 
 
 def structure_block(plan: ShardPlan, name: str) -> Block:
-    """Return the images of one structure, or a block without arrays that says what is wrong.
+    """Return the images of a structure or map, or a block without arrays that says what is wrong.
 
     Arrays are `images` (P, N, N), in units of `facts["scale"]`, the deviation of their pixels;
     `rotations` (P, 3, 3) and `origins_angst` (P, 2) in the conventions of `cesped.geometry.poses`;
     and `ctf` (P, 9), the fields of `CtfParameters` in their order.
     """
-    path = plan.root / name
     simulation = plan.simulation_of(name)
-    largest_shift_px = simulation.max_shift_px or 3 * (simulation.shift_sigma_px or 0.0)
     try:
-        volume, pixel_size_angst, description = map_of_atoms(
-            read_atoms(path),
-            path,
-            plan.box,
-            scattering=plan.scattering,
-            largest_shift_px=largest_shift_px,
-            threads=1,
-        )
-    except (StructureFileError, OptionError) as error:
+        volume, pixel_size_angst, description = volume_of(plan, name)
+    except _BAD_SOURCE as error:
         return Block(name, {"error": str(error)}, {})
-    if not volume.any():
-        return Block(name, {"error": f"the atoms of {path} make no density: no occupancy"}, {})
     half = draw_halves(simulation, pixel_size_angst)[0]
     clean = NativeImages(BatchProjector(volume, pixel_size_angst), half)
     count = len(half.poses)

@@ -1,4 +1,4 @@
-"""Which structures become which shards, and what that takes."""
+"""Which structures and maps become which shards, and what that takes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from cesped.data.shards.sources import is_map_file, map_files
 from cesped.data.simulation_plan import SimulationPlan
 from cesped.errors import MissingFileError, OptionError
 from cesped.io.atoms import structure_files
@@ -31,7 +32,8 @@ class ShardPlan:
     Parameters
     ----------
     root : folder of the structures
-    structures : their files, relative to it, in order
+    structures : files of atoms or maps, relative to it, in order; their names, ends included, are
+        the names of blocks
     simulation : poses, shifts, optics and noise; `n_particles` is the images of each structure.
         Its seed is mixed with the name of each structure
     box : of the images [px]
@@ -66,6 +68,11 @@ class ShardPlan:
     def n_shards(self) -> int:
         """Number of files."""
         return -(-len(self.structures) // self.structures_per_shard)
+
+    @property
+    def n_maps(self) -> int:
+        """Number of maps among the structures."""
+        return sum(map(is_map_file, self.structures))
 
     @property
     def images_per_structure(self) -> int:
@@ -106,17 +113,18 @@ class ShardPlan:
 
 
 def structures_in(folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the structure files below a folder, sorted, relative to it.
+    """Return the files of atoms and the maps below a folder, sorted, relative to it.
 
     Raises
     ------
     MissingFileError
         If there are none.
     """
-    names = structure_files(folder)
+    names = sorted([*structure_files(folder), *map_files(folder)])
     if not names:
         raise MissingFileError(
-            f"{folder} holds no mmCIF or PDB files; curate some structures first"
+            f"{folder} holds no mmCIF or PDB files, and no maps (.mrc, .map); curate some "
+            "structures first"
         )
     return tuple(names)
 
