@@ -9,6 +9,7 @@ from ..vocabulary import PixelType
 from .command import Command, CommandGroup
 
 _MOST_FAULTS = 20
+_UNIFORM = "uniform"
 
 
 def make(
@@ -22,6 +23,12 @@ def make(
     dtype: Annotated[
         PixelType, typer.Option("--dtype", help="float16 takes half the room.")
     ] = PixelType.FLOAT16,
+    poses: Annotated[
+        str,
+        typer.Option(
+            "--poses", metavar="uniform|FILE", help="Uniform on SO(3), or of a .star or .cs file."
+        ),
+    ] = _UNIFORM,
     view: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,7 +41,7 @@ def make(
         float, typer.Option("--max-shift", metavar="PX", help="Shifts uniform up to this.")
     ] = 0.0,
     with_ctf: Annotated[
-        bool, typer.Option("--with-ctf", help="Apply CTFs drawn from the ranges by default.")
+        bool, typer.Option("--with-ctf", help="Apply CTFs: of --poses, else drawn from ranges.")
     ] = False,
     ctf: Annotated[
         Path | None,
@@ -61,9 +68,9 @@ def make(
 
     Each structure is projected in uniformly drawn orientations, at a pixel size that it fits; maps
     (.mrc, .map) are resampled to the box. As they stand images are clean and centred, for CTF,
-    shifts and noise to be added in training; options add them here, and preferred views. Any number
-    of processes make a part of the shards each, and each goes on where it was killed. The same
-    images come out whatever the parts.
+    shifts and noise to be added in training; options add them here, and other distributions of
+    orientations. Any number of processes make a part of the shards each, and each goes on where it
+    was killed. The same images come out whatever the parts.
     """
     from ..data.shards.making import make_shards, seconds_per_structure
     from ..data.shards.plan import ShardPlan, parse_part, structures_in
@@ -73,8 +80,10 @@ def make(
 
     simulation = SimulationPlan(
         n_particles=images,
+        poses_path=None if poses == _UNIFORM else Path(poses),
         views=tuple(PreferredView.parse(text) for text in view or ()),
-        max_shift_px=max_shift or None,
+        # the file's shifts are of particles of another size: images are centred unless asked
+        max_shift_px=max_shift or (None if poses == _UNIFORM else 0.0),
         has_ctf=with_ctf or ctf is not None,
         optics_path=ctf,
         snr=snr,

@@ -35,7 +35,8 @@ class ShardPlan:
     structures : files of atoms or maps, relative to it, in order; their names, ends included, are
         the names of blocks
     simulation : poses, shifts, optics and noise; `n_particles` is the images of each structure.
-        Its seed is mixed with the name of each structure
+        Its seed is mixed with the name of each structure. Of a file of poses each structure gets
+        rows of its own choice: those of the first half, as the first half of an entry
     box : of the images [px]
     structures_per_shard : how many follow each other in one file
     stored_as : of the pixels
@@ -61,8 +62,8 @@ class ShardPlan:
                 f"{self.structures_per_shard} structures a shard and a box of {self.box}; use at "
                 "least 1, and 16"
             )
-        if self.simulation.n_particles is None or self.simulation.poses_path is not None:
-            raise OptionError("the images of a shard have drawn poses; give their number")
+        if self.simulation.n_particles is None:
+            raise OptionError("how many images of each structure? Give their number")
 
     @property
     def n_shards(self) -> int:

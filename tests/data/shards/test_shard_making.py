@@ -198,7 +198,7 @@ def test_parts_by_word_by_torchrun_and_by_slurm(monkeypatch):
 def test_plans_that_cannot_be(folder, tmp_path):
     with pytest.raises(errors.OptionError, match="at least 1"):
         plan_of(folder, structures_per_shard=0)
-    with pytest.raises(errors.OptionError, match="drawn poses"):
+    with pytest.raises(errors.OptionError, match="how many images"):
         plan_of(folder, simulation=SimulationPlan(poses_path=tmp_path / "x.star"))
     with pytest.raises(errors.MissingFileError, match="is no folder"):
         structures_in(tmp_path / "none")

@@ -171,6 +171,52 @@ def test_preferred_views_show(folder):
     assert shares["uniform"] < 0.2
 
 
+def write_poses(path, count, *, with_ctf):
+    """A star file of poses with large shifts, all particles of the first half tilted by 30."""
+    angles = np.random.default_rng(1).uniform(0, 360, size=(count, 2))
+    columns = ["rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst"]
+    columns += ["rlnImageName", "rlnOpticsGroup", "rlnRandomSubset"]
+    columns += ["rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"] if with_ctf else []
+    rows = []
+    for row, (rot, psi) in enumerate(angles):
+        tilt, ctf = (30, 60)[row % 2], f"{9000 + row} {9000 + row} 0" if with_ctf else ""
+        rows.append(f"{rot:.4f} {tilt} {psi:.4f} 90 90 {row + 1}@x.mrcs 1 {row % 2 + 1} {ctf}")
+    optics = "_rlnOpticsGroup\n_rlnVoltage\n_rlnSphericalAberration\n_rlnAmplitudeContrast\n"
+    optics += "_rlnImagePixelSize\n_rlnImageSize\n_rlnImageDimensionality\n"
+    heads = "\n".join(f"_{name}" for name in columns)
+    path.write_text(
+        f"data_optics\n\nloop_\n{optics}1 300 2.7 0.1 3.0 32 2\n\n"
+        f"data_particles\n\nloop_\n{heads}\n" + "\n".join(rows) + "\n"
+    )
+    return path
+
+
+def test_poses_of_a_file(folder, tmp_path, capsys):
+    poses = write_poses(tmp_path / "poses.star", 40, with_ctf=True)
+    words = ["shards", "make", str(folder), "--images", "8", "--box", "32", "--poses", str(poses)]
+    assert main([*words, "--out", str(tmp_path / "clean")]) == 0
+    seen = []
+    for block in read_shard(shards_in(tmp_path / "clean")[0]):
+        tilt = np.rad2deg(np.arccos(block.arrays["rotations"][:, 2, 2]))
+        np.testing.assert_allclose(tilt, 30, atol=1e-3)
+        assert not block.arrays["origins_angst"].any()
+        assert (block.arrays["ctf"][:, 5] == 1).all()  # amplitude contrast: no CTF
+        seen.append(block.arrays["rotations"])
+    assert np.abs(seen[0] - seen[1]).max() > 0.1
+    assert main([*words, "--out", str(tmp_path / "ctf"), "--with-ctf"]) == 0
+    block = next(read_shard(shards_in(tmp_path / "ctf")[0]))
+    assert len(set(block.arrays["ctf"][:, 0])) == 8
+    assert set(block.arrays["ctf"][:, 0]) <= set(range(9000, 9040, 2))
+    write_poses(poses, 40, with_ctf=False)  # the same name, and other content: another plan
+    assert main([*words, "--out", str(tmp_path / "clean")]) == 1
+    assert "other options" in capsys.readouterr().err.replace("\n", " ")
+    assert main([*words, "--view", "0,90,15,0.6", "--out", str(tmp_path / "x")]) == 1
+    assert "not from both" in capsys.readouterr().err.replace("\n", " ")
+    words[4] = "21"
+    assert main([*words, "--out", str(tmp_path / "few")]) == 1
+    assert "21 particles are wanted" in capsys.readouterr().err
+
+
 def test_bad_maps_are_named_and_end_nothing(folder, tmp_path, capsys):
     whole = (folder / "a.mrc").read_bytes()
     (folder / "cut.mrc").write_bytes(whole[:-100])
