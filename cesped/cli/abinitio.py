@@ -1,5 +1,6 @@
 """`cesped abinitio`: particles without poses in, poses and a map out."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,6 +163,9 @@ def _print_figures(found: dict[str, Any]) -> None:
     informative = "" if confidence["is_informative"] else ", uninformative"
     print(f"mean confidence              : {confidence['mean']:8.3f}{informative}")
     print(f"reference                    : {found['reference']['name']}")
+    pixel_size = found.get("pixel_size")  # results of earlier versions have none
+    if pixel_size and pixel_size["warning"]:
+        print(f"cesped abinitio: warning: {pixel_size['warning']}", file=sys.stderr)
 
 
 COMMANDS = (

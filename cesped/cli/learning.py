@@ -1,5 +1,6 @@
 """`cesped train` and `infer`: learn on one half, predict the other; published flags work too."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -83,18 +84,26 @@ def train(
     from ..progress import SILENT
     from ..training.ranks import is_main_process
     from ..workflows.learning import read_recipe, train_and_predict
+    from ..workflows.weights_pixel_size import warning_of_training
     from .progress_bar import make_progress
 
     is_main = is_main_process()  # of several processes that train together, one speaks
+    chosen = read_recipe(
+        recipe, config or (), dotted_options(context.args), model=model, preset=preset
+    )
+    progress = make_progress() if is_main else SILENT
+    warning = warning_of_training(target, halfset, chosen, benchmark_dir, progress)
+    if warning and is_main:
+        print(f"cesped train: warning: {warning}", file=sys.stderr)
     outcome = train_and_predict(
         target,
         halfset,
         outdir,
-        read_recipe(recipe, config or (), dotted_options(context.args), model=model, preset=preset),
+        chosen,
         start_from=checkpoint,
         predict_other_half=not skip_other_half,
         benchmark_dir=benchmark_dir,
-        progress=make_progress() if is_main else SILENT,
+        progress=progress,
     )
     if not is_main:
         return

@@ -13,6 +13,7 @@ from ..io.files import check_writable
 from ..progress import SILENT, Progress
 from .abinitio_products import FIGURES_NAME, MAP_NAMES, REPORT_NAME, STAR_NAME, Tell
 from .steps import is_made, run_once
+from .weights_pixel_size import fit_of_images
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..inference.abinitio.groups import FramePoses
     from ..inference.abinitio.trust import TurnCheck
     from ..models.cryofastar.model import CryoFastAR
+    from ..models.cryofastar.pixel_sizes import PixelSizeFit
     from ..reconstruction.protocol import Reconstructor
 
 #: Encodings of an unfinished run, in the folder of its results.
@@ -125,7 +127,10 @@ def find_poses(
     else:
         model = read_weights(weights)
         images = _network_images(table, model, chosen.image_size)
-        work = _Work(table, images, model.to(place), folder, chosen, made_from, progress, say)
+        fit = fit_of_images(images, weights)
+        if fit is not None and not fit.is_known:
+            say(f"warning: {fit.warning}")
+        work = _Work(table, images, fit, model.to(place), folder, chosen, made_from, progress, say)
         report.unlink(missing_ok=True)  # it may tell of another run
         run_once(report, made_from, lambda: work.run(reconstructor))
     shutil.rmtree(folder / ENCODINGS_NAME, ignore_errors=True)
@@ -236,6 +241,7 @@ def _made_from(
 class _Work:
     table: "ParticleTable"
     images: "ParticleImages"
+    fit: "PixelSizeFit | None"
     model: "CryoFastAR"
     folder: Path
     options: AbinitioOptions
@@ -259,7 +265,7 @@ class _Work:
         for note in trust.notes:
             self.say(f"note: {note}")
         pixel_size = float(self.images.preprocessor.pixel_size_after(self.table.sampling_rate))
-        products = Products(self.table, frame, check, trust, pixel_size, self.folder)
+        products = Products(self.table, frame, check, trust, pixel_size, self.folder, self.fit)
         if self.model.normalization is ViewNormalization.STACK_RANGE:
             products.note(
                 "These weights want images scaled before CTF and noise came to them, which only "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..data.table import ParticleTable
     from ..inference.abinitio.groups import FramePoses
     from ..inference.abinitio.trust import Trust, TurnCheck
+    from ..models.cryofastar.pixel_sizes import PixelSizeFit
     from ..physics.fsc import FscCurve
     from ..reconstruction.protocol import HalfMaps, Reconstructor
 
@@ -56,6 +57,7 @@ class Products:
     frame, check, trust : what was found, and what it is worth.
     pixel_size_angst : of the images that the network was given.
     folder : where to write.
+    fit : how the pixel size of the images suits the weights; None if these do not say.
     """
 
     table: "ParticleTable"
@@ -64,12 +66,15 @@ class Products:
     trust: "Trust"
     pixel_size_angst: float
     folder: Path
+    fit: "PixelSizeFit | None" = None
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.poses = self.frame.to_poses(self.pixel_size_angst)
         self.curves: dict[str, FscCurve] = {}
         self.maps: HalfMaps | None = None
+        if self.fit is not None and self.fit.warning:
+            self.notes.insert(0, self.fit.warning)  # it was said when the work began
 
     def note(self, sentence: str, say: Tell) -> None:
         """Say something, and keep it for the page."""
@@ -204,6 +209,7 @@ class Products:
                 "rank_correlation_with_confidence": self.check.rank_correlation,
                 "poses_follow": self.trust.poses,
             },
+            "pixel_size": None if self.fit is None else self.fit.to_dict(),
             "notes": [*self.trust.notes, *self.notes],
             "made_from": dict(made_from),
         }

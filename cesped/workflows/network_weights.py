@@ -30,6 +30,7 @@ def weights_of_checkpoint(
     DiskFullError, UnwritableError
         If the file cannot be written.
     """
+    from ..models.cryofastar.pixel_sizes import PixelSizes
     from ..models.cryofastar.pose_model import CryoFastARPoses
     from ..training.checkpoint import load_checkpoint
 
@@ -44,5 +45,7 @@ def weights_of_checkpoint(
         entry = {"target": target, "halfset": halfset}
         facts = {"inputs": {"entry": entry}, "began_with": facts or None}
     facts |= {"recipe": card.recipe, "steps": card.steps}
+    sizes = [] if card.pixel_size_angst is None else [card.pixel_size_angst]
+    facts |= PixelSizes().with_sizes(sizes).as_fact()
     model.network.save(Path(out), facts)
     return model.network

@@ -85,7 +85,11 @@ def test_folders_of_maps_and_of_shards_are_drawn_from(folder, capsys):
     (folder / "shards.yaml").write_text(text.replace("data: {", "data: {shard_lanes: 2, "))
     words = ["--map", str(folder / "maps"), "--shards", str(folder / "shards")]
     assert run(folder, *words, recipe="shards.yaml") == 0
-    inputs = facts_of_weights(folder / "run" / "weights.safetensors")["inputs"]
+    facts = facts_of_weights(folder / "run" / "weights.safetensors")
+    least, largest = facts["pixel_sizes_angst"]  # the maps' 3 A, and those of the structures
+    assert 0 < least <= 3 <= largest
+    assert least < largest
+    inputs = facts["inputs"]
     assert [stamp["name"] for stamp in inputs["maps"]] == ["a.mrc", "b.mrc"]
     assert (inputs["shards"]["shards"], inputs["shards"]["structures"]) == (3, 3)
     capsys.readouterr()

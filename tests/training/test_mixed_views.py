@@ -128,7 +128,9 @@ def test_the_command_mixes_an_entry_and_a_star_file(halves, tmp_path, monkeypatc
     words += ["--outdir", str(tmp_path / "run"), "-b", str(entry.benchmark_dir)]
     assert main(words) == 0
     weights = tmp_path / "run" / "weights.safetensors"
-    first, second = facts_of_weights(weights)["inputs"]["datasets"]
+    facts = facts_of_weights(weights)
+    assert facts["pixel_sizes_angst"] == pytest.approx([6, 6])  # 3 A of 32 px, at 16 px
+    first, second = facts["inputs"]["datasets"]
     assert (first["target"], first["halfset"], first["count"]) == (entry.name, 0, 8)
     assert (second["star"], second["count"]) == (str(path), 8)
     assert second["images"][0]["checksum"].startswith("sha256:")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_views import LEAST, STAGES, phantom_source, tiny_stages
+from tiny_views import LEAST, PIXEL, STAGES, phantom_source, tiny_stages
 
 from cesped.errors import CheckpointError, DivergedError, GeometryError, OptionError
 from cesped.models.cryofastar.model import CryoFastAR
@@ -106,6 +106,7 @@ def test_weights_say_where_they_come_from(trained):
     folder, done = trained
     facts = facts_of_weights(done.weights)
     assert facts["inputs"] == {"maps": ["phantom"]}
+    assert facts["pixel_sizes_angst"] == [PIXEL, PIXEL]
     assert facts["recipe"]["stage 2"]["snr"] == [1, 10]
     assert "torch" in facts["program"]
     provenance = json.loads((folder / PROVENANCE_NAME).read_text("utf-8"))
@@ -301,7 +302,7 @@ def test_a_damaged_state_is_refused(source_of, tmp_path):
 
 @pytest.mark.gpu
 def test_it_trains_on_a_gpu(tmp_path):
-    from tiny_views import PIXEL, phantom_volume
+    from tiny_views import phantom_volume
 
     from cesped.physics.torch_projection import TorchProjector
     from cesped.training.views.simulated import SimulatedViews

@@ -11,6 +11,7 @@ from cesped.geometry.rotations import random_rotations, rotation_angle_deg
 from cesped.io.mrc import write_volume
 from cesped.models.cryofastar.config import PRESETS, CryoFastARConfig
 from cesped.models.cryofastar.model import CryoFastAR
+from cesped.models.cryofastar.weights import facts_of_weights
 from cesped.physics.resampling import resize_band_limited
 from cesped.physics.torch_projection import TorchProjector
 from cesped.training.views.recipe import load_views_recipe
@@ -113,6 +114,9 @@ def test_a_training_in_pieces_is_the_training_in_one(recipe, blob, tmp_path):
     assert curve[-1]["targets"] == 4 * 2 * 2
     assert 2.0 < curve[-1]["best_constant_2_views"] < 2.6
     assert curve[-1]["rotation_error_8_views"] < 2.83
+    pixel_size = recipe("drawn_views").map_at(blob, 32)[1]
+    facts = facts_of_weights(tmp_path / "whole" / "weights.safetensors")
+    assert facts["pixel_sizes_angst"] == pytest.approx([pixel_size] * 2)
     parts = [str(blob), str(tmp_path / "parts"), *steps, *noisy, "--steps", "4"]
     for _ in range(4):
         again = two_views.main([*parts, "--piece-minutes", "0"])  # a step each

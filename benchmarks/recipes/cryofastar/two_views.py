@@ -28,6 +28,7 @@ from cesped.geometry.rotations import nearest_rotations
 from cesped.io.files import atomic_path, write_text_atomic
 from cesped.models.cryofastar.losses import planar_map_loss
 from cesped.models.cryofastar.model import CryoFastAR
+from cesped.models.cryofastar.pixel_sizes import PixelSizes
 from cesped.models.cryofastar.planar_maps import maps_of_poses
 from cesped.models.cryofastar.poses import poses_of_maps
 from cesped.models.cryofastar.views import normalized_views
@@ -88,6 +89,7 @@ class Training:
     def __init__(self, options):
         torch.manual_seed(options.seed)
         self.options, self.state_file = options, options.out / "state.pt"
+        self.pixel_sizes = PixelSizes()
         if options.begin is None:
             self.model = CryoFastAR(options.preset)
         else:
@@ -173,6 +175,7 @@ def write_result(training):
     }
     write_text_atomic(training.options.out / "curve.json", json.dumps(result, indent=1) + "\n")
     facts = {"recipe": "benchmarks/recipes/cryofastar/two_views.py", **result["options"]}
+    facts |= training.pixel_sizes.as_fact()
     training.model.save(training.options.out / "weights.safetensors", facts)
 
 
@@ -218,6 +221,7 @@ def main(args=None):
     source = DrawnViews(volume, pixel_size, options.device, snr=options.snr,
                         max_shift_px=options.max_shift, ctf=options.ctf)  # fmt: skip
     training = Training(options)
+    training.pixel_sizes = PixelSizes().with_sizes([pixel_size])
     training.run(source)
     return training.place["curve"]
 

@@ -90,14 +90,32 @@ def facts_of_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
     CheckpointError
         If the file cannot be read.
     """
+    return _on_the_card(path, _FACTS)
+
+
+def config_of_weights(path: str | os.PathLike[str]) -> CryoFastARConfig:
+    """Return the sizes of the network of a file of weights, without reading these.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, or does not state them.
+    """
+    try:
+        return CryoFastARConfig.from_dict(_on_the_card(path, "config"))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its card cannot be read: {error}") from error
+
+
+def _on_the_card(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+            content = json.loads((file.metadata() or {}).get(name, "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"weights {path} cannot be read: {error}") from error
-    return dict(facts)
+    return dict(content)
 
 
 def load_weights(model_class: type[Model], path: str | os.PathLike[str]) -> Model:

@@ -104,7 +104,8 @@ def train_views(
     weights = work.weights()
     if team.is_main:
         began_with = None if start_from is None else facts_of_weights(start_from)
-        origin = {**facts, "program": describe_program(), "began_with": began_with}
+        shown = work.pixel_sizes.as_fact()
+        origin = {**facts, **shown, "program": describe_program(), "began_with": began_with}
         _finish(run, work, weights, origin)
     team.wait()
     return ViewTraining(run.weights, rows)

@@ -48,6 +48,7 @@ class MixedViews:
             torch.cat([batch.shifts_px for batch in alone]),
             None,
             _operators([batch.operators for batch in alone]),
+            tuple(size for batch in alone for size in batch.pixel_sizes_angst),
         )
 
 

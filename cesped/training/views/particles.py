@@ -77,6 +77,7 @@ class ParticleViews:
             self._tensor(shifts_px).reshape(*shape, 2),
             None,
             None if self._group is None else self._tensor(self._group.operators),
+            (float(self._particles.pixel_size_angst),) * len(numbers),
         )
 
     def _tensor(self, values: NDArray[np.float64]) -> torch.Tensor:

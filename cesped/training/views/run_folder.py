@@ -50,7 +50,8 @@ class ViewState:
     """An unfinished training: steps done over all stages, weights, optimizer, log.
 
     `streams` says where a stage's source is, if it is one that goes through files: `stage`, and
-    `lanes` with what each needs to go on.
+    `lanes` with what each needs to go on. `pixel_sizes_angst` are the least and the largest that
+    were shown.
     """
 
     step: int
@@ -58,6 +59,7 @@ class ViewState:
     optimizer: dict[str, Any]
     rows: tuple[ViewRow, ...]
     streams: dict[str, Any] = field(default_factory=dict)
+    pixel_sizes_angst: tuple[float, float] | None = None
 
 
 class ViewRunFolder:
@@ -127,8 +129,14 @@ class ViewRunFolder:
                 "without resuming"
             )
         rows = tuple(ViewRow(**row) for row in content["rows"])
-        streams = content.get("streams", {})  # earlier versions had none
-        return ViewState(content["step"], content["weights"], content["optimizer"], rows, streams)
+        return ViewState(
+            content["step"],
+            content["weights"],
+            content["optimizer"],
+            rows,
+            content.get("streams", {}),  # earlier versions had neither
+            content.get("pixel_sizes_angst"),
+        )
 
     def write_state(self, state: ViewState) -> None:
         """Keep a state and its log, in place of the last one."""
@@ -143,6 +151,7 @@ class ViewRunFolder:
                 "optimizer": state.optimizer,
                 "rows": rows,
                 "streams": state.streams,
+                "pixel_sizes_angst": state.pixel_sizes_angst,
             },
         )
         self.write_log(state.rows)

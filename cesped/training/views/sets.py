@@ -32,6 +32,7 @@ class ViewBatch:
     clean_images : `(B, N, 1, n, n)` without noise, with shift and CTF; None where nobody knows
     operators : `(G, 3, 3)` float32 rotations that turn the particle into itself, or `(B, G, 3, 3)`
         where those of the sets differ, with some repeated; None if none does
+    pixel_sizes_angst : `B` of `images`, one a set; none where nobody knows
     """
 
     images: Tensor
@@ -39,6 +40,7 @@ class ViewBatch:
     shifts_px: Tensor
     clean_images: Tensor | None = None
     operators: Tensor | None = None
+    pixel_sizes_angst: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,6 +55,7 @@ class ViewBatch:
             self.shifts_px[start:stop],
             clean,
             self.operators[start:stop] if own and self.operators is not None else self.operators,
+            self.pixel_sizes_angst[start:stop],
         )
 
 

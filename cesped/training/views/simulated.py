@@ -103,11 +103,12 @@ class SimulatedViews:
         """
         plans = [self._plan(views, number, stream) for number in numbers]
         images = [torch.empty(0)] * len(plans)
+        sizes_angst = [0.0] * len(plans)
         for which in sorted({plan.which_map for plan in plans}):
             rows = [row for row, plan in enumerate(plans) if plan.which_map == which]
             made = self._projections(which, [plans[row] for row in rows], views)
             for row, each in zip(rows, made, strict=True):
-                images[row] = each
+                images[row], sizes_angst[row] = each, self.maps[which].pixel_size_angst
         clean = torch.stack(images)
         corruptions = [plan.corruption for plan in plans]
         noisy = clean if self.snr is None else with_noise(clean, corruptions)
@@ -118,6 +119,7 @@ class SimulatedViews:
             _on(device, -np.stack([each.origins_px for each in corruptions])),
             clean[:, :, None],
             None if self.group is None else _on(device, self.group.operators),
+            tuple(sizes_angst),
         )
 
     def _plan(self, views: int, number: int, stream: tuple[int, ...]) -> _Plan:

@@ -271,6 +271,7 @@ class ShardViews:
             self._tensor(np.stack([chosen.rotations for chosen in sets])),
             self._tensor(np.stack(shifts)),
             None if any(chosen.has_noise for chosen in sets) else clean[:, :, None],
+            pixel_sizes_angst=tuple(chosen.pixel_size_angst for chosen in sets),
         )
 
     def _shown(self, chosen: _Chosen) -> Tensor:

@@ -1,5 +1,6 @@
 """A training on views in progress: steps, rounds and stages of one process of its team."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from ...errors import CheckpointError, DivergedError
 from ...models.cryofastar.losses import planar_map_loss
 from ...models.cryofastar.model import CryoFastAR
+from ...models.cryofastar.pixel_sizes import PixelSizes
 from ...models.cryofastar.planar_maps import PlanarMaps
 from ...models.cryofastar.views import normalized_views
 from ...progress import Advance, Progress, say
@@ -59,6 +61,7 @@ class Work:
         self._step = 0  # over all stages
         self.rows: tuple[ViewRow, ...] = ()
         self._streams: dict[str, Any] = {}
+        self.pixel_sizes = PixelSizes()  # of what was shown; of all processes after each round
         if state is not None:
             if not 0 <= state.step <= recipe.total_steps:
                 raise CheckpointError(
@@ -66,6 +69,8 @@ class Work:
                 )
             model.load_state_dict(state.weights)
             self._step, self.rows, self._streams = state.step, state.rows, state.streams
+            # a state of an earlier version does not know what was shown before
+            self.pixel_sizes = PixelSizes(*state.pixel_sizes_angst or (math.nan, math.nan))
         self.model = model.float().train()
         trainer = recipe.trainer
         freeze_unused(model, learns_images=recipe.loss.image_weight > 0)
@@ -157,6 +162,7 @@ class Work:
         for place, part in enumerate(parts):
             is_last = place + 1 == len(parts)
             batch = source.draw(part, stage.views, stream)
+            self.pixel_sizes = self.pixel_sizes.with_sizes(batch.pixel_sizes_angst)
             if isinstance(source, StreamedSource):
                 following = self._parts(number, stage, step + 1)[0] if is_last else parts[place + 1]
                 source.expect(following, stage.views, stream)
@@ -251,12 +257,15 @@ class Work:
         if isinstance(source, StreamedSource):
             for part in gathered(np.array([source.state()], dtype=object)):
                 lanes |= part
+        own = np.array([[self.pixel_sizes.least, self.pixel_sizes.largest]])
+        self.pixel_sizes = self.pixel_sizes.with_sizes(gathered(own).ravel().tolist())
         state = ViewState(
             self._step,
             self.weights(),
             whole(self._optimizer.state_dict(), self.team.is_main),
             self.rows,
             {"stage": number, "lanes": lanes},
+            (self.pixel_sizes.least, self.pixel_sizes.largest),
         )
         if self.team.is_main:
             self._run.write_state(state)
