@@ -7,7 +7,7 @@ import typer
 
 from ..vocabulary import PredictionType
 from .command import BenchmarkDir, Command, Device, MemoryGb
-from .learning import ModelName, Preset, dotted_options
+from .learning import ModelName, Preset, dotted_options, warn_of_pixel_size
 from .score_options import (
     BackendChoice,
     Cpus,
@@ -90,6 +90,8 @@ def campaign(
     chosen = read_recipe(
         recipe, config or (), dotted_options(context.args), model=model, preset=preset
     )
+    progress = make_progress()
+    warn_of_pixel_size("cesped campaign", target, 0, chosen, benchmark_dir, progress)
     outcome = run_campaign(
         target,
         Path("campaigns") / target if outdir is None else outdir,
@@ -107,7 +109,7 @@ def campaign(
             memory_gb=memory_gb,
             map_cache=map_cache,
         ),
-        progress=make_progress(),
+        progress=progress,
     )
     print_outcome(outcome)
 

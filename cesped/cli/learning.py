@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import OptionError
 from .command import BENCHMARK_DIR_HELP, Command
+
+if TYPE_CHECKING:
+    from ..progress import Progress
+    from ..training.recipe import TrainingRecipe
 
 Target = Annotated[
     str, typer.Option("--target", "--data.targetName", metavar="NAME", help="Name of the entry.")
@@ -84,7 +88,6 @@ def train(
     from ..progress import SILENT
     from ..training.ranks import is_main_process
     from ..workflows.learning import read_recipe, train_and_predict
-    from ..workflows.weights_pixel_size import warning_of_training
     from .progress_bar import make_progress
 
     is_main = is_main_process()  # of several processes that train together, one speaks
@@ -92,9 +95,7 @@ def train(
         recipe, config or (), dotted_options(context.args), model=model, preset=preset
     )
     progress = make_progress() if is_main else SILENT
-    warning = warning_of_training(target, halfset, chosen, benchmark_dir, progress)
-    if warning and is_main:
-        print(f"cesped train: warning: {warning}", file=sys.stderr)
+    warn_of_pixel_size("cesped train", target, halfset, chosen, benchmark_dir, progress)
     outcome = train_and_predict(
         target,
         halfset,
@@ -110,6 +111,23 @@ def train(
     print(f"Checkpoint:  {outcome.checkpoint}")
     if outcome.predictions is not None:
         print(f"Predictions: {outcome.predictions}")
+
+
+def warn_of_pixel_size(
+    command: str,
+    target: str,
+    halfset: int,
+    recipe: "TrainingRecipe",
+    benchmark_dir: Path | None,
+    progress: "Progress",
+) -> None:
+    """Say it, before hours of training, if the recipe's weights do not know the pixel size."""
+    from ..training.ranks import is_main_process
+    from ..workflows.weights_pixel_size import warning_of_training
+
+    warning = warning_of_training(target, halfset, recipe, benchmark_dir, progress)
+    if warning and is_main_process():
+        print(f"{command}: warning: {warning}", file=sys.stderr)
 
 
 def infer(

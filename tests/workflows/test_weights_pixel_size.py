@@ -8,7 +8,7 @@ from fake_entry import PIXEL_SIZE_ANGST, write_fake_entry
 
 from cesped.cli.main import main
 from cesped.models.cryofastar.model import CryoFastAR
-from cesped.workflows import learning
+from cesped.workflows import campaign, learning
 from cesped.workflows.learning import LearningOutcome
 
 KNOWN_ANGST = 4.0
@@ -97,3 +97,14 @@ def test_training_warns_before_it_begins(
     assert main(list(map(str, words))) == 0
     wanted = WARNING.format("--data.image_size")
     assert begun == [f"cesped train: {wanted}\n" if is_told else ""]
+
+
+def test_a_campaign_warns_before_it_begins(entry, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(campaign, "run_campaign", lambda *given, **options: None)
+    words = ["campaign", "--target", entry.name, "--outdir", tmp_path / "run",
+             "--model", "cryofastar", "--model.weights", weights(KNOWN_ANGST, KNOWN_ANGST),
+             "--data.image_size", "32", "--data.image_size_factor_for_crop", "0",
+             "-b", entry.benchmark_dir]  # fmt: skip
+    assert main(list(map(str, words))) == 0
+    wanted = WARNING.format("--data.image_size")
+    assert capsys.readouterr().err == f"cesped campaign: {wanted}\n"
