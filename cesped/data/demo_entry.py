@@ -25,6 +25,7 @@ from cesped.physics.ctf import CtfParameters
 from cesped.physics.density import density_from_atoms
 from cesped.physics.masks import mask_from_density
 from cesped.physics.phantom import chain_phantom
+from cesped.physics.threads import torch_threads
 from cesped.progress import SILENT, Progress
 
 TRUTH_NAME = "truth.mrc"
@@ -187,17 +188,18 @@ def _simulate(specification: DemoSpecification, folder: Path, progress: Progress
     for halfset in HALFSETS:
         generator = np.random.default_rng([specification.seed, 1 + halfset])
         poses, ctf = random_half(specification, generator)
-        simulate_stack(
-            folder / f"particles_{halfset}.star",
-            volume,
-            specification.pixel_size_angst,
-            poses,
-            ctf,
-            snr=specification.snr,
-            generator=generator,
-            random_subset=halfset + 1,
-            progress=progress,
-        )
+        with torch_threads(1):  # sums are rounded by how they are divided: the same bits everywhere
+            simulate_stack(
+                folder / f"particles_{halfset}.star",
+                volume,
+                specification.pixel_size_angst,
+                poses,
+                ctf,
+                snr=specification.snr,
+                generator=generator,
+                random_subset=halfset + 1,
+                progress=progress,
+            )
         info = {
             "symmetry": specification.symmetry,
             "root_dir": ".",

@@ -257,6 +257,7 @@ def _made_from(
         "symmetry": [half.symmetry for half in halves],
         "mask": sha256_of_file(mask) if mask else None,
         "predictions": [sha256_of_file(path) for path in predictions],
-        "options": repr(replace(options, map_cache=None)),  # it changes no figure
+        # a cache, cores and memory change no figure
+        "options": repr(replace(options, map_cache=None, threads=None, memory_gb=None)),
         "version": package_version(),
     }
