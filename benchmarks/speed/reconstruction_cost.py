@@ -6,12 +6,13 @@
 Each run is a process of its own (`one_reconstruction.py`): the library call from star file and
 stack to map, gridding iterations included, with what loading it costs left out. Medians. Processor
 seconds are what to look at where other work shares the machine. The table is Markdown, and so are
-the lines below it, which say how steep the cost is: what a particle or an operator adds (a straight
-line through all runs), and the power of the box that the cost grows with (between the largest two).
+the lines below it, which say how steep the cost is: what a particle adds (a straight line through
+all runs), the dearest group, and the power of the box that it grows with (between the largest two).
 
 The limit is measured in the same run, on one thread: the transforms that cannot be avoided (one of
-each image, and a real one of the padded grid for each gridding iteration), and the bytes that
-adding each sample to eight voxels of 12 bytes moves, at the rate at which a large array is copied.
+each image, and two of half of the padded grid for each gridding iteration, at the rate of lines in
+the cache), and the bytes that adding each sample to eight voxels of 12 bytes moves, at the rate at
+which a large array is copied.
 """
 
 import argparse
@@ -125,26 +126,28 @@ class Limit:
             images = np.ones((max(1, (1 << 20) // box**2), box, box), np.float32)
             image_s = processor_s(lambda: scipy.fft.rfft2(images)) / len(images)
             n = convolution_size(ball_radius(box, 2))
-            grid = np.ones((n, n, n), np.float32)
-            self._transforms[box] = image_s, processor_s(lambda: scipy.fft.rfftn(grid), 1)
+            lines = np.ones((max(1, (1 << 16) // n), n), np.float32)
+            line_s = processor_s(lambda: scipy.fft.rfft(lines), 50) / len(lines)
+            # a grid is n^2 lines along each of three axes, of which symmetry makes half the same
+            self._transforms[box] = image_s, 3 * n**2 / 2 * line_s
         image_s, grid_s = self._transforms[box]
         samples = np.pi / 2 * (box / 2) ** 2
         particle_s = image_s + samples * self._BYTES_A_SAMPLE * self._s_a_byte
-        return particles * particle_s + GRIDDING_ITERATIONS * grid_s
+        return particles * particle_s + 2 * GRIDDING_ITERATIONS * grid_s
 
 
 def slopes(costs: dict[str, list[Cost]]) -> dict[str, str]:
     """Return in words how the processor seconds of each series grow."""
     particles, boxes, operators = costs["particles"], costs["box [px]"], costs["operators"]
     each_s, fixed_s = _line(particles, "particles")
-    turn_s, _ = _line(operators, "operators")
+    one, most = operators[0], max(operators, key=lambda row: row.cpu_s)
     small, large = boxes[-2:]
     power = np.log(large.cpu_s / small.cpu_s) / np.log(large.box / small.box)
     growth = np.log(large.peak_gb / small.peak_gb) / np.log(large.box / small.box)
     return {
         "particles": f"{fixed_s:.2f} s + {1e3 * each_s:.3f} ms a particle",
         "box [px]": f"box to the power {power:.1f} in time, {growth:.1f} in memory",
-        "operators": f"{1e3 * turn_s:.1f} ms an operator",
+        "operators": f"{most.symmetry} most: {most.cpu_s / one.cpu_s:.1f} times {one.symmetry}",
     }
 
 
@@ -164,6 +167,7 @@ def draw(costs: dict[str, list[Cost]], limit: Limit, path: Path, label: str) -> 
     figure, panels = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
     grown = slopes(costs)
     for panel, (series, rows) in zip(panels, costs.items(), strict=True):
+        rows = sorted(rows, key=lambda row: row.along(series))
         values = [row.along(series) for row in rows]
         panel.plot(values, [row.cpu_s for row in rows], "o-", color="#0072B2", label="time")
         least = [limit.processor_s(row.box, row.particles) for row in rows]
@@ -171,9 +175,14 @@ def draw(costs: dict[str, list[Cost]], limit: Limit, path: Path, label: str) -> 
         panel.set(xlabel=series, ylabel="processor seconds", xlim=(0, 1.05 * max(values)))
         panel.set_ylim(0, 1.25 * max(row.cpu_s for row in rows))
         shown = [
-            v for at, v in enumerate(values) if at == 0 or v - values[at - 1] > values[-1] / 20
+            v for at, v in enumerate(values) if at == 0 or v - values[at - 1] > values[-1] / 12
         ]
         panel.set_xticks(shown, [str(value) for value in shown], fontsize=8)
+        if series == "operators":
+            for value, row in zip(values, rows, strict=True):
+                panel.annotate(
+                    row.symmetry, (value, row.cpu_s), (3, 6), textcoords="offset points", fontsize=8
+                )
         memory = panel.twinx()
         peaks = [row.peak_gb for row in rows]
         memory.plot(values, peaks, "s--", color="#D55E00", markersize=4, label="memory")
