@@ -7,9 +7,9 @@ import typer
 
 from ..vocabulary import PixelType
 from .command import Command, CommandGroup
+from .simulation_options import UNIFORM, Orientations, PreferredViews
 
 _MOST_FAULTS = 20
-_UNIFORM = "uniform"
 
 
 def make(
@@ -23,20 +23,8 @@ def make(
     dtype: Annotated[
         PixelType, typer.Option("--dtype", help="float16 takes half the room.")
     ] = PixelType.FLOAT16,
-    poses: Annotated[
-        str,
-        typer.Option(
-            "--poses", metavar="uniform|FILE", help="Uniform on SO(3), or of a .star or .cs file."
-        ),
-    ] = _UNIFORM,
-    view: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--view",
-            metavar="ROT,TILT,SPREAD,SHARE",
-            help="Preferred view: this share of the images scatters about it. May be repeated.",
-        ),
-    ] = None,
+    poses: Orientations = UNIFORM,
+    view: PreferredViews = None,
     max_shift: Annotated[
         float, typer.Option("--max-shift", metavar="PX", help="Shifts uniform up to this.")
     ] = 0.0,
@@ -80,10 +68,10 @@ def make(
 
     simulation = SimulationPlan(
         n_particles=images,
-        poses_path=None if poses == _UNIFORM else Path(poses),
+        poses_path=None if poses == UNIFORM else Path(poses),
         views=tuple(PreferredView.parse(text) for text in view or ()),
         # the file's shifts are of particles of another size: images are centred unless asked
-        max_shift_px=max_shift or (None if poses == _UNIFORM else 0.0),
+        max_shift_px=max_shift or (None if poses == UNIFORM else 0.0),
         has_ctf=with_ctf or ctf is not None,
         optics_path=ctf,
         snr=snr,

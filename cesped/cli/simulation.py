@@ -8,6 +8,7 @@ import typer
 
 from ..vocabulary import NoiseKind, Scattering, Simulator
 from .command import BenchmarkDir, Command
+from .simulation_options import UNIFORM, Orientations, PreferredViews
 
 if TYPE_CHECKING:
     from ..data.simulation_entry import SimulatedMap
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 
-_UNIFORM = "uniform"
 _BOX = 128
 _WHAT = "give what to project: either --map or --structure"
 
@@ -40,20 +40,8 @@ def simulate(
     symmetry: Annotated[
         str, typer.Option("--symmetry", "-s", help="Point group that the map has.")
     ] = "C1",
-    poses: Annotated[
-        str,
-        typer.Option(
-            "--poses", metavar="uniform|FILE", help="Uniform on SO(3), or of a .star or .cs file."
-        ),
-    ] = _UNIFORM,
-    view: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--view",
-            metavar="ROT,TILT,SPREAD,SHARE",
-            help="Preferred view: this share of the particles scatters about it. May be repeated.",
-        ),
-    ] = None,
+    poses: Orientations = UNIFORM,
+    view: PreferredViews = None,
     max_shift: Annotated[
         float | None,
         typer.Option("--max-shift", metavar="PX", help="Shifts uniform along x and y up to this."),
@@ -170,7 +158,7 @@ def simulate(
     plan = SimulationPlan(
         n_particles=particles,
         symmetry=symmetry,
-        poses_path=None if poses == _UNIFORM else Path(poses),
+        poses_path=None if poses == UNIFORM else Path(poses),
         views=tuple(PreferredView.parse(text) for text in view or ()),
         max_shift_px=max_shift,
         shift_sigma_px=shift_sigma,

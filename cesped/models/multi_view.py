@@ -21,7 +21,7 @@ from ..geometry.consensus import best_of_answers
 from ..geometry.symmetry import point_group
 from .anchors import AnchoredFrames, frames_of_anchors, nearest_to_reference
 from .prediction import PosePrediction
-from .registry import PoseModel
+from .registry import ScaledPoseModel
 
 #: Answers of several references this near to the chosen one are averaged with it [degrees].
 _RADIUS_DEG = 15.0
@@ -63,7 +63,7 @@ class RelativePoses(NamedTuple):
     confidence: torch.Tensor
 
 
-class MultiViewModel(PoseModel):
+class MultiViewModel(ScaledPoseModel):
     """A pose model of many views; it learns shifts too.
 
     Parameters
@@ -113,15 +113,6 @@ class MultiViewModel(PoseModel):
         self.register_buffer("anchor_rotations", torch.empty(0, 3, 3))
         self.register_buffer("anchor_shifts_px", torch.empty(0, 2))
         self._frames: AnchoredFrames | None = None
-
-    @property
-    def pixel_size_angst(self) -> float | None:
-        """Pixel size of the images [Angstrom]; one of the options, so that it is saved."""
-        return cast(float | None, self.options["pixel_size_angst"])
-
-    @pixel_size_angst.setter
-    def pixel_size_angst(self, value: float | None) -> None:
-        self.options["pixel_size_angst"] = None if value is None else float(value)
 
     @abstractmethod
     def set_loss(self, views: ViewSets) -> torch.Tensor:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -87,6 +87,19 @@ class PoseModel(nn.Module, ABC):
     @abstractmethod
     def predict(self, images: torch.Tensor) -> PosePrediction:
         """Return the poses of `(B, 1, n, n)` images; the same images give the same poses."""
+
+
+class ScaledPoseModel(PoseModel):
+    """A `PoseModel` whose options hold the pixel size, so that its checkpoints carry it."""
+
+    @property
+    def pixel_size_angst(self) -> float | None:
+        """Pixel size of the images [Angstrom]; one of the options, so that it is saved."""
+        return cast(float | None, self.options["pixel_size_angst"])
+
+    @pixel_size_angst.setter
+    def pixel_size_angst(self, value: float | None) -> None:
+        self.options["pixel_size_angst"] = None if value is None else float(value)
 
 
 def register_model(name: str) -> Callable[[type[PoseModel]], type[PoseModel]]:

@@ -5,7 +5,6 @@ Started by test_several_processes.py through torchrun:
     one_of_two.py BENCHMARK_DIR RUN_DIR [DIE_AT_STEP]
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch.distributed
-from tiny_runs import TARGET, cnn_recipe
+from tiny_runs import TARGET, KillAt, cnn_recipe
 
 from cesped.training import data_module, fit
 from cesped.training.batches import BatchDataset
@@ -26,23 +25,11 @@ SETTINGS = {
 }
 
 
-class DieAt:
-    """A `Progress` that ends the process when so many steps are done."""
+class DieAt(KillAt):
+    """It ends the process, and not by an exception that somebody could catch."""
 
-    def __init__(self, step):
-        self.step = int(step)
-
-    @contextlib.contextmanager
-    def task(self, description, total):
-        done = 0
-
-        def advance(units):
-            nonlocal done
-            done += units
-            if description.startswith("Training") and done >= self.step:
-                os._exit(9)
-
-        yield advance
+    def die(self):
+        os._exit(9)
 
 
 def main(benchmark_dir, run_dir, die_at=10**9):
@@ -68,7 +55,7 @@ def main(benchmark_dir, run_dir, die_at=10**9):
     fit._Run._fit = watched_train
     data_module._VALIDATION_BATCH = 1  # 8 + 1 images here, 8 there: differently many calls
     recipe = cnn_recipe(trainer__devices=2, **SETTINGS)
-    fit.train_half(TARGET, 0, run_dir, recipe, benchmark_dir, DieAt(die_at))
+    fit.train_half(TARGET, 0, run_dir, recipe, benchmark_dir, DieAt(int(die_at)))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,9 @@ class KillAt:
     def __init__(self, step):
         self.step = step
 
+    def die(self):
+        raise KilledError
+
     @contextlib.contextmanager
     def task(self, description, total):
         done = 0
@@ -85,6 +88,6 @@ class KillAt:
             nonlocal done
             done += units
             if description.startswith("Training") and done >= self.step:
-                raise KilledError
+                self.die()
 
         yield advance

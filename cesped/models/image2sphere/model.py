@@ -18,7 +18,7 @@ from ...vocabulary import Decoding
 from ..encoders.smoothing import SIGMAS_PX, SmoothedChannels
 from ..losses import confidence_weighted
 from ..prediction import PosePrediction
-from ..registry import PoseModel, register_model
+from ..registry import ScaledPoseModel, register_model
 from .activation import So3Activation
 from .calibration import fitted_temperature
 from .convolutions import So3Convolution, SphereConvolution, near_identity_deg
@@ -36,7 +36,7 @@ from .turns import turned_images
 
 
 @register_model("image2sphere")
-class Image2Sphere(PoseModel):
+class Image2Sphere(ScaledPoseModel):
     """Feature map, sphere, spherical convolution, SO(3) convolution, logits over a grid.
 
     Parameters
@@ -131,15 +131,6 @@ class Image2Sphere(PoseModel):
         self.so3_convolution = So3Convolution(so3_features, 1, l_max, near_identity_deg())
         self.shifts = ShiftHead(so3_features, l_max, max_shift_share) if shift_head else None
         self._add_tables(l_max)
-
-    @property
-    def pixel_size_angst(self) -> float | None:
-        """Pixel size of the images [Angstrom]; one of the options, so that it is saved."""
-        return cast(float | None, self.options["pixel_size_angst"])
-
-    @pixel_size_angst.setter
-    def pixel_size_angst(self, value: float | None) -> None:
-        self.options["pixel_size_angst"] = None if value is None else float(value)
 
     def harmonics(self, images: torch.Tensor) -> torch.Tensor:
         """Return the coefficients `(coefficients, B)` of the logits of `(B, C, n, n)` images."""
