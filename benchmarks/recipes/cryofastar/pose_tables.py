@@ -70,6 +70,11 @@ def figures_of(scores):
     return found
 
 
+def written_at(path):
+    """Return when a file was last written [ns], or None where there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
 def row_of(entry, options):
     """Find and score the poses of an entry, and return its row."""
     out = options.out / entry
@@ -82,17 +87,18 @@ def row_of(entry, options):
              "--device", options.device]  # fmt: skip
     if options.image_size:
         words += ["--image-size", str(options.image_size)]
+    found = out / "found/abinitio.json"
+    before = written_at(found)
     started = time.perf_counter()
     if cesped(words):
         raise SystemExit(f"no poses were found in {entry}")
-    seconds = time.perf_counter() - started
-    if kept.is_file() and seconds < 0.2 * json.loads(kept.read_text()):  # it was all there
-        seconds = json.loads(kept.read_text())
-    write_text_atomic(kept, json.dumps(seconds))
+    if written_at(found) != before or not kept.is_file():  # else it was all there
+        write_text_atomic(kept, json.dumps(time.perf_counter() - started))
+    seconds = json.loads(kept.read_text())
     if cesped(["evaluate-abinitio", entry, str(out / "found/poses.star"), "--outdir",
                str(out / "scores"), "--benchmarkDir", str(options.benchmarkDir)]):  # fmt: skip
         raise SystemExit(f"the poses of {entry} could not be scored")
-    told = json.loads((out / "found/abinitio.json").read_text("utf-8"))
+    told = json.loads(found.read_text("utf-8"))
     return {
         "entry": entry,
         "particles": count,
