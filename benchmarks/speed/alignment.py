@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from cesped.evaluation.pose_alignment import Frame, align_poses, displaced
-from cesped.evaluation.volume_alignment import align_volumes
+from cesped.evaluation.abinitio.pose_alignment import Frame, align_poses, displaced
+from cesped.evaluation.abinitio.volume_alignment import align_volumes
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import (
     geodesic_distance_deg,

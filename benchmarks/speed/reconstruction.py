@@ -29,7 +29,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.simulation import simulate_stack
+from cesped.data.simulation.stack import simulate_stack
 from cesped.geometry.poses import Poses
 from cesped.io.mrc import read_volume
 from cesped.physics.ctf import CtfParameters

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cesped.data.simulation import simulated_tables
-from cesped.data.simulation_entry import SimulatedMap, simulate_entry
-from cesped.data.simulation_plan import SimulationPlan, draw_halves
+from cesped.data.simulation.entry import SimulatedMap, simulate_entry
+from cesped.data.simulation.plan import SimulationPlan, draw_halves
+from cesped.data.simulation.stack import simulated_tables
 from cesped.io.mrc import write_volume
 from cesped.io.star_writer import write_star
 from cesped.physics.atom_density import molecule_density

@@ -62,8 +62,8 @@ def make(
     """
     from ..data.shards.making import make_shards, seconds_per_structure
     from ..data.shards.plan import ShardPlan, parse_part, structures_in
-    from ..data.simulation_plan import SimulationPlan
-    from ..data.simulation_poses import PreferredView
+    from ..data.simulation.plan import SimulationPlan
+    from ..data.simulation.poses import PreferredView
     from .progress_bar import make_progress
 
     simulation = SimulationPlan(

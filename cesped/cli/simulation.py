@@ -11,8 +11,8 @@ from .command import BenchmarkDir, Command
 from .simulation_options import UNIFORM, Orientations, PreferredViews
 
 if TYPE_CHECKING:
-    from ..data.simulation_entry import SimulatedMap
-    from ..data.simulation_optics import OpticsRanges
+    from ..data.simulation.entry import SimulatedMap
+    from ..data.simulation.optics import OpticsRanges
 
 Range = tuple[float, float]
 
@@ -141,8 +141,8 @@ def simulate(
     of threads. Killed at any moment, the same command goes on from there; run again when it is
     done, it says so and does nothing.
     """
-    from ..data.simulation_plan import SimulationPlan
-    from ..data.simulation_poses import PreferredView
+    from ..data.simulation.plan import SimulationPlan
+    from ..data.simulation.poses import PreferredView
     from ..workflows.simulation import simulate as simulate_entry
     from ..workflows.simulation import structure_to_simulate
     from .progress_bar import make_progress
@@ -231,7 +231,7 @@ def _optics(
     amplitude_contrast: float | None,
 ) -> "OpticsRanges | None":
     """Return the ranges that were given, the others as they are by default; None if none was."""
-    from ..data.simulation_optics import OpticsRanges
+    from ..data.simulation.optics import OpticsRanges
 
     given = {
         "defocus_angst": defocus,

@@ -47,7 +47,7 @@ class DemoSpecification:
     n_atoms : pseudo-atoms of the chain, all subunits together
     radius_angst : of the phantom
     resolution_angst : of the density
-    snr : signal over noise variance, see `cesped.data.simulation`
+    snr : signal over noise variance, see `cesped.data.simulation.stack`
     shift_sigma_px : deviation of the origins along each axis
     min_defocus_angst, max_defocus_angst : mean defocus is uniform between
     max_astigmatism_angst : difference of the two defoci is uniform from 0 to this
@@ -167,7 +167,7 @@ def random_half(
 
 
 def _simulate(specification: DemoSpecification, folder: Path, progress: Progress) -> None:
-    from cesped.data.simulation import simulate_stack  # loads torch: entries are mostly there
+    from cesped.data.simulation.stack import simulate_stack  # loads torch: entries are mostly there
 
     phantom = chain_phantom(
         specification.n_atoms,

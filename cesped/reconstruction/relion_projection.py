@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..data.simulation import simulated_tables
-from ..data.simulation_images import CleanImages
-from ..data.simulation_plan import SimulatedHalf
+from ..data.simulation.images import CleanImages
+from ..data.simulation.plan import SimulatedHalf
+from ..data.simulation.stack import simulated_tables
 from ..io.mrc import write_volume
 from ..io.stack import StackReader
 from ..io.star_writer import write_star

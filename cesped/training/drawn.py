@@ -12,8 +12,8 @@ import torch
 
 from ..data.entry_checks import EntryHalf
 from ..data.preprocessing import PreprocessingOptions, Preprocessor
-from ..data.simulation_on_device import OnTheFly
-from ..data.simulation_optics import OpticsRanges
+from ..data.simulation.on_device import OnTheFly
+from ..data.simulation.optics import OpticsRanges
 from ..data.table import ParticleTable
 from ..errors import OptionError
 from ..physics.ctf import CtfParameters

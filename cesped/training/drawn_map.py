@@ -19,7 +19,7 @@ from ..data.checksums import file_stamp
 from ..data.entry_checks import EntryHalf
 from ..data.images import ImageSource
 from ..data.registry import embedded_names
-from ..data.simulation_symmetry import check_symmetry
+from ..data.simulation.symmetry_check import check_symmetry
 from ..data.store import info_path
 from ..data.table import ParticleTable
 from ..errors import (

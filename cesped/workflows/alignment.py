@@ -15,8 +15,8 @@ from .scoring import REPORT_NAME, ScoringOptions, make_engine
 from .steps import run_once
 
 if TYPE_CHECKING:
+    from ..evaluation.abinitio.volume_alignment import VolumeAlignment
     from ..evaluation.results import EvaluationResult
-    from ..evaluation.volume_alignment import VolumeAlignment
     from ..evaluation.volumes import Agreement
 
 
@@ -77,7 +77,7 @@ def align_map(
     ImageValueError
         If a map is constant, or holds NaN.
     """
-    from ..evaluation.volume_alignment import align_volumes
+    from ..evaluation.abinitio.volume_alignment import align_volumes
     from ..evaluation.volumes import compare_maps
     from ..io.mrc import write_volume
 
@@ -132,9 +132,9 @@ def score_abinitio(
 
     Raises
     ------
-    The errors of `cesped.evaluation.abinitio_entry.evaluate_abinitio`.
+    The errors of `cesped.evaluation.abinitio.entry.evaluate_abinitio`.
     """
-    from ..evaluation.abinitio_entry import evaluate_abinitio
+    from ..evaluation.abinitio.entry import evaluate_abinitio
     from ..report.html import write_report
 
     chosen = options or ScoringOptions()

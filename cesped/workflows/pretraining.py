@@ -239,7 +239,7 @@ def project_half(
     import numpy as np
 
     from ..data.conventions import read_particle_table
-    from ..data.simulation import simulate_stack
+    from ..data.simulation.stack import simulate_stack
     from ..geometry.poses import Poses
     from ..geometry.rotations import random_rotations
 

@@ -11,8 +11,8 @@ from ..progress import SILENT, Progress
 from ..vocabulary import Scattering, Simulator
 
 if TYPE_CHECKING:
-    from ..data.simulation_entry import SimulatedEntry, SimulatedMap
-    from ..data.simulation_plan import SimulationPlan
+    from ..data.simulation.entry import SimulatedEntry, SimulatedMap
+    from ..data.simulation.plan import SimulationPlan
 
 
 def map_to_simulate(
@@ -35,8 +35,8 @@ def map_to_simulate(
     GeometryError, ImageValueError, MrcFileError, OptionError
         If the map or the mask cannot be used.
     """
-    from ..data.simulation_entry import SimulatedMap
-    from ..data.simulation_plan import sha256_of_file
+    from ..data.simulation.entry import SimulatedMap
+    from ..data.simulation.plan import sha256_of_file
     from ..io.mrc import inspect_mrc
     from ..physics.masks import mask_from_density
     from .maps import read_map
@@ -89,9 +89,9 @@ def structure_to_simulate(
     MissingFileError, StructureFileError, OptionError
         If the file cannot be used, or the molecule does not fit the box.
     """
-    from ..data.simulation_entry import SimulatedMap
-    from ..data.simulation_maps import map_of_atoms
-    from ..data.simulation_plan import sha256_of_file
+    from ..data.simulation.entry import SimulatedMap
+    from ..data.simulation.plan import sha256_of_file
+    from ..data.simulation.structure_map import map_of_atoms
     from ..io.atoms import read_atoms
     from ..physics.masks import mask_from_density
 
@@ -123,14 +123,14 @@ def simulate(
     replace: bool = False,
     progress: Progress = SILENT,
 ) -> "SimulatedEntry":
-    """Make the entry `name`; see `cesped.data.simulation_entry.simulate_entry`.
+    """Make the entry `name`; see `cesped.data.simulation.entry.simulate_entry`.
 
     Raises
     ------
     ProgramNotFoundError, ProgramError
         If the plan's simulator is RELION, and it is not installed or fails.
     """
-    from ..data.simulation_entry import native_images, simulate_entry
+    from ..data.simulation.entry import native_images, simulate_entry
     from ..reconstruction.relion_projection import relion_images
 
     return simulate_entry(

@@ -109,7 +109,7 @@ def map_of_structure(path: Path, box: int, largest_shift_px: float) -> "Volume":
     StructureFileError, OptionError
         If there are no atoms, or too few.
     """
-    from ..data.simulation_maps import map_of_atoms
+    from ..data.simulation.structure_map import map_of_atoms
     from ..io.atoms import read_atoms
 
     volume, pixel_size, _ = map_of_atoms(

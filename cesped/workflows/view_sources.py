@@ -12,7 +12,7 @@ from ..vocabulary import ViewOrigin
 from .view_files import map_of_file, map_of_structure, plain_images, rows_of_half, shards_stamp
 
 if TYPE_CHECKING:
-    from ..data.simulation_optics import OpticsRanges
+    from ..data.simulation.optics import OpticsRanges
     from ..data.table import ParticleTable
     from ..physics.ctf import CtfParameters
     from ..training.views.map_window import HostMaps, Volume
@@ -177,7 +177,7 @@ class ViewSources:
         )
 
     def _optics(self, stage: "ViewStage") -> "OpticsRanges | CtfParameters | None":
-        from ..data.simulation_optics import OpticsRanges, read_acquisition
+        from ..data.simulation.optics import OpticsRanges, read_acquisition
 
         if stage.ctf_table is not None:
             return read_acquisition(stage.ctf_table).require_ctf()

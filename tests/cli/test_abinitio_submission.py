@@ -9,8 +9,8 @@ from fake_entry import write_fake_entry
 
 from cesped.cli.main import main
 from cesped.data.conventions import read_particle_table, write_particle_table
+from cesped.evaluation.abinitio.pose_alignment import Frame, displaced
 from cesped.evaluation.outputs import read_metrics
-from cesped.evaluation.pose_alignment import Frame, displaced
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations, rotations_about_random_axes
 

@@ -8,7 +8,7 @@ from fake_entry import write_fake_entry
 
 from cesped.cli.main import main
 from cesped.data.conventions import read_particle_table, write_particle_table
-from cesped.evaluation.pose_alignment import Frame, displaced
+from cesped.evaluation.abinitio.pose_alignment import Frame, displaced
 from cesped.geometry.euler import euler_to_rotation
 from cesped.geometry.rotations import random_rotations, rotations_about_random_axes
 from cesped.io.mrc import read_volume, write_volume

@@ -81,7 +81,7 @@ def test_failure_leaves_nothing(tmp_path, monkeypatch):
     def broken(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("cesped.data.simulation.simulate_stack", broken)
+    monkeypatch.setattr("cesped.data.simulation.stack.simulate_stack", broken)
     with pytest.raises(OSError, match="Input/output"):
         make_entry(SMALL, tmp_path / "bench")
     assert list((tmp_path / "bench").iterdir()) == []

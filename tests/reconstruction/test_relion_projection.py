@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cesped.data.simulation_entry import SimulatedMap, native_images, simulate_entry
-from cesped.data.simulation_optics import OpticsRanges
-from cesped.data.simulation_plan import SimulationPlan, draw_halves
+from cesped.data.simulation.entry import SimulatedMap, native_images, simulate_entry
+from cesped.data.simulation.optics import OpticsRanges
+from cesped.data.simulation.plan import SimulationPlan, draw_halves
 from cesped.errors import ProgramNotFoundError
 from cesped.physics.density import density_from_atoms
 from cesped.physics.phantom import chain_phantom

@@ -17,7 +17,7 @@ from tiny_runs import TARGET, KillAt, KilledError, cnn_recipe, make_tiny_entry
 from cesped.cli.main import main
 from cesped.data.conventions import read_particle_table
 from cesped.data.opening import open_entry
-from cesped.data.simulation import simulate_stack
+from cesped.data.simulation.stack import simulate_stack
 from cesped.errors import (
     CheckpointError,
     GeometryError,
@@ -257,8 +257,8 @@ def test_images_are_drawn_on_the_device_that_trains(half, own_map, monkeypatch, 
         values = np.random.default_rng(generator.initial_seed()).normal(size=shape[0])
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
-    monkeypatch.setattr("cesped.data.simulation_on_device.torch.Generator", lambda *_: real())
-    monkeypatch.setattr("cesped.data.simulation_on_device.torch.randn", randn)
+    monkeypatch.setattr("cesped.data.simulation.on_device.torch.Generator", lambda *_: real())
+    monkeypatch.setattr("cesped.data.simulation.on_device.torch.randn", randn)
     here, far = (drawn_from(half, own_map, simulation__coloured_noise=coloured) for _ in range(2))
     here = here.draw(rows(0), "cpu")
     with second_device():

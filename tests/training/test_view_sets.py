@@ -7,7 +7,7 @@ from fake_entry import write_fake_entry
 
 from cesped.data.conventions import read_particle_table
 from cesped.data.preprocessing import PreprocessingOptions
-from cesped.data.simulation_optics import OpticsRanges
+from cesped.data.simulation.optics import OpticsRanges
 from cesped.errors import MetadataError, OptionError
 from cesped.geometry.rotations import geodesic_distance_deg
 from cesped.geometry.symmetry import point_group

@@ -8,7 +8,7 @@ from tiny_shards import BOX, PIXEL, write_shards
 from tiny_views import tiny_stages
 
 from cesped.data.shards.lanes import ShardLane
-from cesped.data.simulation_optics import OpticsRanges
+from cesped.data.simulation.optics import OpticsRanges
 from cesped.errors import GeometryError, MetadataError, OptionError, ShardError
 from cesped.io.shards import Block, ShardWriter, read_shard, read_shard_from, stated_checksum
 from cesped.physics.ctf import CtfParameters, ctf_half_plane

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cesped.data.simulation_optics import OpticsRanges
+from cesped.data.simulation.optics import OpticsRanges
 from cesped.models.cryofastar.config import PRESETS, CryoFastARConfig
 from cesped.physics.density import density_from_atoms
 from cesped.physics.phantom import chain_phantom

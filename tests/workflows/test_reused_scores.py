@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cesped.evaluation import abinitio_entry
+from cesped.evaluation.abinitio import entry as abinitio_entry
 from cesped.report import html
 from cesped.workflows import scoring
 from cesped.workflows.alignment import score_abinitio

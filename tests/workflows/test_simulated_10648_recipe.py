@@ -10,7 +10,7 @@ import pytest
 from fake_entry import fake_balls
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.simulation_entry import SimulatedMap
+from cesped.data.simulation.entry import SimulatedMap
 from cesped.geometry.rotations import random_rotations
 from cesped.io.mrc import read_volume, write_volume
 from cesped.models.registry import build_model

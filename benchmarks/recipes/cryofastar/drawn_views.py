@@ -10,8 +10,8 @@ import math
 import numpy as np
 import torch
 
-from cesped.data.simulation_maps import map_of_atoms
-from cesped.data.simulation_optics import OpticsRanges
+from cesped.data.simulation.optics import OpticsRanges
+from cesped.data.simulation.structure_map import map_of_atoms
 from cesped.geometry.rotations import random_rotations, rotations_about_random_axes
 from cesped.io.atoms import read_atoms
 from cesped.io.mrc import read_volume

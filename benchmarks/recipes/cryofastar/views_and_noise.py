@@ -21,7 +21,7 @@ from cesped.cli.main import main as cesped
 from cesped.data.conventions import read_particle_table
 from cesped.data.particle_images import ParticleImages
 from cesped.data.preprocessing import PreprocessingOptions
-from cesped.evaluation.abinitio import frobenius_error, translation_error_px
+from cesped.evaluation.abinitio.figures import frobenius_error, translation_error_px
 from cesped.inference.abinitio.groups import poses_in_one_frame
 from cesped.inference.abinitio.kept_features import encode_particles
 from cesped.inference.abinitio.reference import choose_reference

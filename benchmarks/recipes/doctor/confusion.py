@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from cesped.data.conventions import read_particle_table
 from cesped.data.images import ImageSource
 from cesped.data.opening import open_entry
-from cesped.data.simulation import simulated_tables
+from cesped.data.simulation.stack import simulated_tables
 from cesped.evaluation.diagnosis.examination import ExaminationOptions, examine
 from cesped.geometry.poses import Poses
 from cesped.io.stack import StackWriter

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from cesped.cli.progress_bar import make_progress
-from cesped.data.simulation_entry import SimulatedMap
-from cesped.data.simulation_optics import OpticsRanges
-from cesped.data.simulation_plan import SimulationPlan
+from cesped.data.simulation.entry import SimulatedMap
+from cesped.data.simulation.optics import OpticsRanges
+from cesped.data.simulation.plan import SimulationPlan
 from cesped.geometry.rotations import random_rotations
 from cesped.physics.ctf import CtfParameters, ctf_half_plane
 from cesped.physics.density import density_from_atoms

@@ -21,9 +21,9 @@ from make_entry import PAPER_FACTOR, binned, phantom, snr_after_binning
 from cesped.cli.progress_bar import make_progress
 from cesped.data.conventions import read_particle_table
 from cesped.data.opening import open_entry
-from cesped.data.simulation_entry import TRUTH_NAME, SimulatedMap
-from cesped.data.simulation_optics import OpticsRanges
-from cesped.data.simulation_plan import SimulationPlan
+from cesped.data.simulation.entry import TRUTH_NAME, SimulatedMap
+from cesped.data.simulation.optics import OpticsRanges
+from cesped.data.simulation.plan import SimulationPlan
 from cesped.geometry.rotations import random_rotations
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 from cesped.io.files import write_text_atomic

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cesped.cli.progress_bar import make_progress
-from cesped.data.simulation import simulate_stack
+from cesped.data.simulation.stack import simulate_stack
 from cesped.data.store import EntryStore
 from cesped.geometry.poses import Poses
 from cesped.io.mrc import write_volume

@@ -12,8 +12,8 @@ import numpy as np
 
 from cesped.data.shards.plan import ShardPlan
 from cesped.data.shards.sources import volume_of
-from cesped.data.simulation_images import CHUNK, NativeImages, NoiseRecipe, make_chunk, noise_for
-from cesped.data.simulation_plan import draw_halves
+from cesped.data.simulation.images import CHUNK, NativeImages, NoiseRecipe, make_chunk, noise_for
+from cesped.data.simulation.plan import draw_halves
 from cesped.errors import (
     DiskFullError,
     GeometryError,

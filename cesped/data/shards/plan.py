@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cesped.data.shards.sources import is_map_file, map_files
-from cesped.data.simulation_plan import SimulationPlan
+from cesped.data.simulation.plan import SimulationPlan
 from cesped.errors import MissingFileError, OptionError
 from cesped.io.atoms import structure_files
 from cesped.vocabulary import PixelType, Scattering

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cesped.data.simulation_maps import map_of_atoms
+from cesped.data.simulation.structure_map import map_of_atoms
 from cesped.errors import (
     CespedError,
     GeometryError,

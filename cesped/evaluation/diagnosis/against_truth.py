@@ -3,8 +3,8 @@
 Two files of poses of the same particles differ by a misreading, by a rotation of the whole map (a
 frame, which no image could show), by the hand of the map (nor that), or by nothing but errors. A
 misreading is found by undoing each in turn and asking in which the predictions agree best with the
-truth, up to one rotation for all: by the likelihood of `cesped.evaluation.frame_search`, which
-allows for any share of wrong poses.
+truth, up to one rotation for all: by the likelihood of
+`cesped.evaluation.abinitio.frame_search`, which allows for any share of wrong poses.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cesped.evaluation.abinitio.frame_search import FrameFit, fit_frame, relative_rotations
 from cesped.evaluation.diagnosis.findings import Finding, Score
 from cesped.evaluation.diagnosis.suspects import (
     AS_GIVEN,
@@ -24,7 +25,6 @@ from cesped.evaluation.diagnosis.suspects import (
     Misreading,
 )
 from cesped.evaluation.diagnosis.undoing import may_be_radians, other_hand, reoriented, reshifted
-from cesped.evaluation.frame_search import FrameFit, fit_frame, relative_rotations
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import rotation_angle_deg
 from cesped.geometry.symmetry import PointGroup

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...data.simulation_optics import OpticsRanges
-from ...data.simulation_poses import drawn_origins_px
+from ...data.simulation.optics import OpticsRanges
+from ...data.simulation.poses import drawn_origins_px
 from ...physics.ctf import CtfParameters, ctf_half_plane
 from ...physics.fourier import half_plane_to_images, images_to_half_plane, shift_phase
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...data.simulation_optics import OpticsRanges
+from ...data.simulation.optics import OpticsRanges
 from ...errors import OptionError
 from ...geometry.rotations import random_rotations, rotations_about_random_axes
 from ...geometry.symmetry import PointGroup

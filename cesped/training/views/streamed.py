@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...data.shards.lanes import ShardLane
 from ...data.shards.making import CTF_FIELDS
-from ...data.simulation_optics import OpticsRanges
+from ...data.simulation.optics import OpticsRanges
 from ...errors import GeometryError, MetadataError, OptionError
 from ...io.shards import Block, read_block, read_shard_from
 from ...physics.ctf import CtfParameters

@@ -15,7 +15,7 @@ import torch
 
 from cesped.data.shards.making import make_shards
 from cesped.data.shards.plan import ShardPlan, structures_in
-from cesped.data.simulation_plan import SimulationPlan
+from cesped.data.simulation.plan import SimulationPlan
 
 PROCESSES = 4
 

@@ -10,7 +10,7 @@ from cesped.cli.main import main
 from cesped.data.shards.checking import check_folder
 from cesped.data.shards.making import make_shards
 from cesped.data.shards.plan import ShardPlan, shards_in, structures_in
-from cesped.data.simulation_plan import SimulationPlan
+from cesped.data.simulation.plan import SimulationPlan
 
 
 @pytest.fixture(scope="module")

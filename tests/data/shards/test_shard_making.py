@@ -13,8 +13,8 @@ from cesped.data.shards import making
 from cesped.data.shards.making import make_shards, structure_block
 from cesped.data.shards.plan import ShardPlan, parse_part, shards_in, structures_in
 from cesped.data.shards.reading import ShardStream, iterate_shards
-from cesped.data.simulation_maps import map_of_atoms
-from cesped.data.simulation_plan import SimulationPlan, draw_halves
+from cesped.data.simulation.plan import SimulationPlan, draw_halves
+from cesped.data.simulation.structure_map import map_of_atoms
 from cesped.io.atoms import read_atoms
 from cesped.io.shards import check_shard, read_shard
 from cesped.physics.projection import Projector

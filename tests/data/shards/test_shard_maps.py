@@ -13,8 +13,8 @@ from cesped.data.shards.making import make_shards, structure_block
 from cesped.data.shards.plan import ShardPlan, shards_in, structures_in
 from cesped.data.shards.reading import ShardStream
 from cesped.data.shards.sources import map_in_box, resampled
-from cesped.data.simulation_plan import SimulationPlan
-from cesped.data.simulation_poses import PreferredView
+from cesped.data.simulation.plan import SimulationPlan
+from cesped.data.simulation.poses import PreferredView
 from cesped.io.mrc import read_volume, write_volume
 from cesped.io.shards import read_shard
 from cesped.physics.density import density_from_atoms

@@ -6,15 +6,15 @@ from tiny_entries import read_entry, turned
 
 from cesped.data.conventions import read_predictions, write_particle_table
 from cesped.errors import IdMismatchError, MetadataError, OptionError
-from cesped.evaluation.abinitio import (
+from cesped.evaluation.abinitio.entry import ALIGNED_NAMES, evaluate_abinitio
+from cesped.evaluation.abinitio.figures import (
     aligned_frobenius_error,
     frobenius_error,
     translation_error_px,
 )
-from cesped.evaluation.abinitio_entry import ALIGNED_NAMES, evaluate_abinitio
+from cesped.evaluation.abinitio.pose_alignment import Frame, displaced
 from cesped.evaluation.entry import evaluate_entry
 from cesped.evaluation.outputs import read_result
-from cesped.evaluation.pose_alignment import Frame, displaced
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import random_rotations, rotations_about_random_axes
 from cesped.geometry.symmetry import point_group

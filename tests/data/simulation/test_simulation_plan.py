@@ -6,10 +6,10 @@ import pytest
 from real_data import REAL_DATA, needs_real_data
 
 from cesped import errors
-from cesped.data.simulation import simulated_tables
-from cesped.data.simulation_optics import OpticsRanges, read_acquisition
-from cesped.data.simulation_plan import SimulationPlan, draw_halves, read_noise_table
-from cesped.data.simulation_poses import PreferredView, drawn_rotations
+from cesped.data.simulation.optics import OpticsRanges, read_acquisition
+from cesped.data.simulation.plan import SimulationPlan, draw_halves, read_noise_table
+from cesped.data.simulation.poses import PreferredView, drawn_rotations
+from cesped.data.simulation.stack import simulated_tables
 from cesped.geometry.euler import euler_to_rotation, rotation_to_euler
 from cesped.geometry.rotations import (
     direction_distance_deg,

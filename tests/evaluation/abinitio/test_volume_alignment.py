@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cesped.errors import GeometryError, ImageValueError, OptionError
-from cesped.evaluation.volume_alignment import align_volumes
+from cesped.evaluation.abinitio.volume_alignment import align_volumes
 from cesped.geometry.rotations import (
     axis_angle_rotations,
     geodesic_distance_deg,

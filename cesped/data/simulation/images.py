@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cesped.data.simulation_plan import NOISE_STREAM, SimulatedHalf, SimulationPlan
+from cesped.data.simulation.plan import NOISE_STREAM, SimulatedHalf, SimulationPlan
 from cesped.physics.batch_projection import BatchProjector
 from cesped.physics.noise import noise_sigma, signal_variance, white_noise
 from cesped.physics.noise_spectrum import colour_noise

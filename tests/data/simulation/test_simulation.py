@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cesped import errors
 from cesped.data.conventions import read_particle_table
 from cesped.data.images import ImageSource
-from cesped.data.simulation import simulate_stack
+from cesped.data.simulation.stack import simulate_stack
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import geodesic_distance_deg
 from cesped.physics.ctf import CtfParameters

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cesped.data.registry import HALFSETS, embedded_names
-from cesped.data.simulation import simulated_tables
-from cesped.data.simulation_images import (
+from cesped.data.simulation.images import (
     CHUNK,
     CleanImages,
     NativeImages,
@@ -29,8 +28,9 @@ from cesped.data.simulation_images import (
     noise_for,
     volume_bytes,
 )
-from cesped.data.simulation_plan import SimulatedHalf, SimulationPlan, draw_halves
-from cesped.data.simulation_symmetry import check_symmetry
+from cesped.data.simulation.plan import SimulatedHalf, SimulationPlan, draw_halves
+from cesped.data.simulation.stack import simulated_tables
+from cesped.data.simulation.symmetry_check import check_symmetry
 from cesped.data.store import MASK_NAME, EntryStore, info_path, star_path
 from cesped.errors import DiskFullError, EntryExistsError, OptionError
 from cesped.io.files import FULL_DISK, staging_folder, write_text_atomic

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cesped.data.simulation_optics import OpticsRanges
-from cesped.data.simulation_poses import PreferredView, drawn_origins_px, drawn_rotations
+from cesped.data.simulation.optics import OpticsRanges
+from cesped.data.simulation.poses import PreferredView, drawn_origins_px, drawn_rotations
 from cesped.errors import OptionError
 from cesped.physics.ctf import CtfParameters
 from cesped.physics.noise_spectrum import NoiseSpectrum, colour_noise

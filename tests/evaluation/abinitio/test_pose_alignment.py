@@ -5,8 +5,8 @@ import pytest
 from fake_entry import fake_balls, fake_poses, project_balls
 
 from cesped.errors import GeometryError
-from cesped.evaluation.frame_search import fit_frame, relative_rotations
-from cesped.evaluation.pose_alignment import Frame, align_poses, aligned, displaced
+from cesped.evaluation.abinitio.frame_search import fit_frame, relative_rotations
+from cesped.evaluation.abinitio.pose_alignment import Frame, align_poses, aligned, displaced
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import (
     geodesic_distance_deg,

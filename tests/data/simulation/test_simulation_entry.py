@@ -12,14 +12,15 @@ import torch
 from test_simulation import ball_volume
 
 from cesped import errors
-from cesped.data import simulation_entry, simulation_images
 from cesped.data.conventions import read_particle_table
 from cesped.data.dataset import ParticlesDataset
 from cesped.data.images import ImageSource
-from cesped.data.simulation_entry import SimulatedMap, native_images, simulate_entry
-from cesped.data.simulation_images import NativeImages, NoiseRecipe, chunks_in_order, make_chunk
-from cesped.data.simulation_plan import SimulationPlan, draw_halves
-from cesped.data.simulation_symmetry import check_symmetry
+from cesped.data.simulation import entry as simulation_entry
+from cesped.data.simulation import images as simulation_images
+from cesped.data.simulation.entry import SimulatedMap, native_images, simulate_entry
+from cesped.data.simulation.images import NativeImages, NoiseRecipe, chunks_in_order, make_chunk
+from cesped.data.simulation.plan import SimulationPlan, draw_halves
+from cesped.data.simulation.symmetry_check import check_symmetry
 from cesped.geometry.rotations import geodesic_distance_deg
 from cesped.io.mrc import read_volume
 from cesped.physics.batch_projection import BatchProjector
@@ -213,8 +214,9 @@ def test_killed_in_the_middle_and_run_again(tmp_path, source):
     np.save(tmp_path / "volume.npy", source.volume)
     code = (
         "import os, signal, sys, numpy as np\n"
-        "from cesped.data import simulation_images, simulation_entry\n"
-        "from cesped.data.simulation_plan import SimulationPlan\n"
+        "from cesped.data.simulation import entry as simulation_entry\n"
+        "from cesped.data.simulation import images as simulation_images\n"
+        "from cesped.data.simulation.plan import SimulationPlan\n"
         "from cesped.io import partial_stack\n"
         "partial_stack._FLUSH_BYTES = 1\n"
         "simulation_images.CHUNK = simulation_entry.CHUNK = 16\n"

@@ -1,6 +1,6 @@
 """How well two maps agree in a pose at their low frequencies, and the best pose nearby.
 
-The arithmetic of `cesped.evaluation.volume_alignment`, whose text gives the equations.
+The arithmetic of `cesped.evaluation.abinitio.volume_alignment`, whose text gives the equations.
 """
 
 from dataclasses import dataclass, replace

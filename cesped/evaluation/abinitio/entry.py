@@ -16,13 +16,15 @@ import numpy as np
 from cesped.data.conventions import read_predictions, write_particle_table
 from cesped.data.table import ParticleTable
 from cesped.errors import OptionError
-from cesped.evaluation.abinitio import (
+from cesped.evaluation.abinitio.figures import (
     abinitio_notes,
     abinitio_pose_rows,
     frame_stamp,
     moved_map_rows,
     volume_stamp,
 )
+from cesped.evaluation.abinitio.pose_alignment import PoseAlignment, align_poses, aligned
+from cesped.evaluation.abinitio.volume_alignment import align_volumes
 from cesped.evaluation.entry import named_maps, random_pair, score_setting
 from cesped.evaluation.half_sets import (
     PredictedHalf,
@@ -35,10 +37,8 @@ from cesped.evaluation.inputs import read_known_entry
 from cesped.evaluation.map_intervals import check_map_groups
 from cesped.evaluation.matching import match_rows
 from cesped.evaluation.outputs import write_evaluation
-from cesped.evaluation.pose_alignment import PoseAlignment, align_poses, aligned
 from cesped.evaluation.results import EvaluationResult, MetricRow
 from cesped.evaluation.setting import Setting
-from cesped.evaluation.volume_alignment import align_volumes
 from cesped.evaluation.volumes import MapPair
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import PointGroup, point_group

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cesped.errors import GeometryError, ImageValueError, OptionError
-from cesped.evaluation.map_registration import (
+from cesped.evaluation.abinitio.map_registration import (
     Registration,
     distinct_poses,
     grid_candidates,

@@ -6,19 +6,19 @@ image, ours the image to the map: its `R_i R_j^T`, the view j as the view i sees
 
     |R_i^T R_j - P_i^T P_j| = |R_j P_j^T - R_i P_i^T| = |B_j - B_i|
 
-with the votes `B_j = R_j P_j^T` of `cesped.evaluation.frame_search`: taking view i as the reference
-is taking its vote for the frame of all. The paper does this for up to 5,000 views and reports the
-least mean error.
+with the votes `B_j = R_j P_j^T` of `frame_search`: taking view i as the reference is taking its
+vote for the frame of all. The paper does this for up to 5,000 views and reports the least mean
+error.
 """
 
 import numpy as np
 
+from cesped.evaluation.abinitio.frame_search import relative_rotations
+from cesped.evaluation.abinitio.pose_alignment import PoseAlignment
+from cesped.evaluation.abinitio.volume_alignment import VolumeAlignment
 from cesped.evaluation.angular import FloatArray
-from cesped.evaluation.frame_search import relative_rotations
-from cesped.evaluation.pose_alignment import PoseAlignment
 from cesped.evaluation.results import Direction, MetricRow
 from cesped.evaluation.setting import Setting
-from cesped.evaluation.volume_alignment import VolumeAlignment
 from cesped.evaluation.volumes import MapPair, compare_maps
 from cesped.geometry.euler import rotation_to_euler
 from cesped.geometry.poses import Poses

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from cesped.evaluation.abinitio import abinitio_notes
-from cesped.evaluation.pose_alignment import align_poses, aligned
+from cesped.evaluation.abinitio.figures import abinitio_notes
+from cesped.evaluation.abinitio.pose_alignment import align_poses, aligned
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import point_group
 

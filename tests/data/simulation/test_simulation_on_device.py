@@ -6,8 +6,8 @@ import pytest
 import torch
 from test_simulation import ball_volume
 
-from cesped.data.simulation_on_device import OnTheFly
-from cesped.data.simulation_optics import OpticsRanges
+from cesped.data.simulation.on_device import OnTheFly
+from cesped.data.simulation.optics import OpticsRanges
 from cesped.errors import OptionError
 from cesped.geometry.poses import Poses
 from cesped.physics.noise_spectrum import NoiseSpectrum

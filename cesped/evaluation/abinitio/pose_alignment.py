@@ -12,7 +12,7 @@ are as good whichever it chose:
   the origins of the particles, which undo that, grow by them.
 
 So the predicted `P_j = A g_j R_j` or `A g_j R_j Z`, and its origin is the true one plus
-`(P_j^T t)_xy`. The frame is found as `cesped.evaluation.frame_search` says, for both hands; the
+`(P_j^T t)_xy`. The frame is found as `frame_search` says, for both hands; the
 better one is taken; then t is found by least squares that leave out what does not fit. The same
 search after the pairs of poses were shuffled tells how much agreement chance makes: preferred
 orientations alone make some.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cesped.errors import GeometryError
-from cesped.evaluation.frame_search import (
+from cesped.evaluation.abinitio.frame_search import (
     FloatArray,
     FrameFit,
     consensus,

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cesped.data.registry import HALFSETS
-from cesped.data.simulation_optics import (
+from cesped.data.simulation.optics import (
     Acquisition,
     OpticsRanges,
     perfect_optics,
     read_acquisition,
 )
-from cesped.data.simulation_poses import PreferredView, drawn_origins_px, drawn_rotations
+from cesped.data.simulation.poses import PreferredView, drawn_origins_px, drawn_rotations
 from cesped.errors import MetadataError, MissingFileError, OptionError
 from cesped.geometry.poses import Poses
 from cesped.geometry.symmetry import point_group
