@@ -14,6 +14,7 @@ from fake_entry import (
     write_stack,
     write_star_31,
 )
+from small_cryofastar import SIZES
 
 from cesped.cli.main import main
 from cesped.data.conventions import read_particle_table, read_predictions
@@ -192,6 +193,35 @@ def test_the_command_tells_what_it_did(tmp_path, capsys):
     assert "or predict all the same with --other-symmetry" in capsys.readouterr().err
     assert main([*words, str(tmp_path / "q.star"), "--other-symmetry", "--turns", "2"]) == 0
     assert "at best up to D3" in capsys.readouterr().out
+
+
+def test_a_network_of_many_views_is_given_the_pixel_size_it_learned_at(
+    tmp_path, monkeypatch, capsys
+):
+    """One mechanism for all models: whatever the sample's pixels, it is shown those of its card."""
+    card = card_of(normalise=False)
+    wanted, _ = shown(write_sample(tmp_path, "LEARNED", 48, 3.0), card)
+    model = build_model("cryofastar", "C1", size=SIZES, views=4, anchors=4, references=1)
+    model.pixel_size_angst = card.pixel_size_angst
+    model.take_anchors(wanted[:4], torch.eye(3).expand(4, 3, 3), torch.zeros(4, 2))
+    card = replace(card, model=model.config)
+    save_checkpoint(tmp_path / "m.ckpt", card, model.state_dict())
+    seen = []
+    encode = type(model).encode
+    monkeypatch.setattr(
+        type(model), "encode", lambda self, images: seen.append(images) or encode(self, images)
+    )
+    words = ["infer", "--halfset", "0", "--ckpt_path", str(tmp_path / "m.ckpt"), "--device", "cpu"]
+    words += ["--benchmarkDir", str(tmp_path), "--out", str(tmp_path / "p.star"), "--target"]
+    write_sample(tmp_path, "OTHER", 91, 1.87)
+    assert main([*words, "OTHER"]) == 0
+    assert "91 px at 1.87 angstrom/px are resampled to 4.5" in capsys.readouterr().out
+    of_particles = next(images for images in seen if len(images) == len(wanted))
+    for one, other in zip(of_particles[:, 0], wanted[:, 0], strict=True):
+        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.998
+    write_sample(tmp_path, "SMALL", 24, 3.0)
+    assert main([*words, "SMALL"]) == 1
+    assert "show 72 angstrom, the model was trained on 108" in capsys.readouterr().err
 
 
 def test_library_users_are_told_too(tmp_path):
