@@ -124,13 +124,14 @@ def make_shards(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     own = range(part[0], plan.n_shards, part[1])
-    _check_others(plan, folder, own)
-    _check_space(plan, folder, own)
-    failed: list[tuple[str, str]] = []
     total = sum(len(plan.structures_of(index)) for index in own)
+    failed: list[tuple[str, str]] = []
     # each process is one of many: threads of torch would only stand in their way
     with torch_threads(1), progress.task("Making shards", total) as advance:
-        for index in own:
+        finished = _finished(plan, folder, own, advance)
+        missing = [index for index in own if index not in finished]
+        _check_space(plan, folder, missing)
+        for index in missing:
             path = folder / plan.shard_name(index)
             with exclusive_lock(folder / f".{path.name}.lock", progress):
                 failed += _make_shard(plan, index, path, advance)
@@ -139,11 +140,12 @@ def make_shards(
 
 def _make_shard(plan: ShardPlan, index: int, path: Path, advance: Advance) -> list[tuple[str, str]]:
     names = plan.structures_of(index)
-    if label_of(path) == plan.label_of(index):
+    label = plan.label_of(index)
+    if label_of(path) == label:  # another process made it meanwhile
         advance(len(names))
         return []
     failed = []
-    with ShardWriter(path, plan.label_of(index)) as shard:
+    with ShardWriter(path, label) as shard:
         advance(shard.n_blocks)
         for name in names[shard.n_blocks :]:
             block = structure_block(plan, name)
@@ -167,24 +169,38 @@ def seconds_per_structure(plan: ShardPlan) -> float:
     return float(np.mean(spent))
 
 
-def _check_others(plan: ShardPlan, folder: Path, own: range) -> None:
-    """Raise if finished shards of another plan lie where this one's would; none is overwritten."""
+def _finished(plan: ShardPlan, folder: Path, own: range, advance: Advance) -> set[int]:
+    """Return which shards are finished.
+
+    Raises
+    ------
+    OptionError
+        If finished shards of another plan lie where this one's would; none is overwritten.
+    """
+    finished = set[int]()
     strange = [
         path for path in folder.glob("shard-*.shard") if path.name >= plan.shard_name(plan.n_shards)
     ]
     for index in own:
         path = folder / plan.shard_name(index)
-        if label_of(path) not in (None, plan.label_of(index)):
+        label = label_of(path)
+        if label is None:
+            continue
+        if label == plan.label_of(index):
+            finished.add(index)
+            advance(len(plan.structures_of(index)))
+        else:
             strange.append(path)
     if strange:
         raise OptionError(
-            f"{len(strange)} shards in {folder} were made of other structures or with other "
-            f"options, such as {min(strange).name}; delete them, or name another folder"
+            f"{len(strange)} shards in {folder} were made of other structures, of files that have "
+            f"changed since, or with other options, such as {min(strange).name}; delete them, or "
+            "name another folder"
         )
+    return finished
 
 
-def _check_space(plan: ShardPlan, folder: Path, own: range) -> None:
-    missing = [index for index in own if label_of(folder / plan.shard_name(index)) is None]
+def _check_space(plan: ShardPlan, folder: Path, missing: list[int]) -> None:
     share = sum(len(plan.structures_of(index)) for index in missing) / len(plan.structures)
     needed = int(share * plan.n_bytes)
     free = shutil.disk_usage(folder).free

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cesped.data.shards.sources import is_map_file, map_files
-from cesped.data.simulation.plan import SimulationPlan
+from cesped.data.simulation.plan import SimulationPlan, sha256_of_file
 from cesped.errors import MissingFileError, OptionError
 from cesped.io.atoms import structure_files
 from cesped.vocabulary import PixelType, Scattering
@@ -95,14 +95,16 @@ class ShardPlan:
         return dataclasses.replace(self.simulation, seed=own)
 
     def label_of(self, index: int) -> str:
-        """Return a name of all that determines a shard, but the content of the structures."""
+        """Return a name of all that determines a shard; reads every file that it is made of."""
+        names = self.structures_of(index)
         options = [
             _VERSION,
             self.simulation.to_dict(),
             self.box,
             self.stored_as.value,
             self.scattering.value,
-            self.structures_of(index),
+            names,
+            [_checksum(self.root / name) for name in names],
         ]
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
@@ -111,6 +113,14 @@ class ShardPlan:
         """Size of all shards together [bytes]."""
         image = self.box**2 * _BYTES_OF[self.stored_as] + _BYTES_PER_IMAGE_BESIDE
         return len(self.structures) * self.images_per_structure * image
+
+
+def _checksum(path: Path) -> str | None:
+    """Return that of a file; None of one that cannot be read, which its block will tell."""
+    try:
+        return sha256_of_file(path)
+    except (MissingFileError, OSError):
+        return None
 
 
 def structures_in(folder: str | os.PathLike[str]) -> tuple[str, ...]:

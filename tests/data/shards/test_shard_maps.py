@@ -1,6 +1,7 @@
 """Shards of maps: the images that `cesped simulate` makes of them, beside those of structures."""
 
 import gzip
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -56,24 +57,46 @@ def pixels(block):
     return block.arrays["images"].astype(np.float64) * block.facts["scale"]
 
 
-def test_plans_of_before_are_gone_on_with(tmp_path):
-    """Labels as they were when shards were of structures only: finished ones count on."""
-    names = ("a.pdb", "b.cif.gz")
-    clean = SimulationPlan(n_particles=6, has_ctf=False)
-    noisy = SimulationPlan(n_particles=6, max_shift_px=2.0, snr=0.1, seed=3)
-    labels = [
-        ShardPlan(tmp_path, names, plan, box).label_of(0)
-        for plan, box in ((clean, 32), (noisy, 64))
+def test_a_label_covers_options_names_and_what_files_hold(folder, tmp_path):
+    plan = plan_of(folder)
+    others = [
+        plan_of(folder, seed=1),
+        plan_of(folder, snr=0.1),
+        plan_of(folder, views=(PreferredView(0, 90, 10, 0.5),)),
+        plan_of(folder, views=(PreferredView(0, 90, 10, 0.6),)),
+        plan_of(folder, stored_as=PixelType.FLOAT16),
+        replace(plan, box=48),
+        replace(plan, structures=plan.structures[:2]),
     ]
-    assert labels == [
-        "628e8166f18e06bcd54f4bc57c4ec44dc35172fac7ea4554a6dcfb25b0940931",
-        "f5e1ef0c97faf3e69b40984cfb5b0da8d2c3b7e8c1148d6d706b8f9eb0ef50a1",
-    ]
-    views = (PreferredView(0, 90, 10, 0.5), PreferredView(0, 90, 10, 0.6))
-    seen = [
-        ShardPlan(tmp_path, names, replace(clean, views=(view,)), 32).label_of(0) for view in views
-    ]
-    assert len({*labels, *seen}) == 4
+    label = plan.label_of(0)
+    assert len({label, *(other.label_of(0) for other in others)}) == 1 + len(others)
+    shutil.copytree(folder, tmp_path / "elsewhere")  # where it lies, and since when, is no content
+    assert replace(plan, root=tmp_path / "elsewhere").label_of(0) == label
+    write_volume(folder / "a.mrc", -density(32, 3.0), 3.0)
+    changed = plan.label_of(0)
+    (folder / "a.mrc").unlink()
+    assert len({label, changed, plan.label_of(0)}) == 3
+
+
+@pytest.mark.parametrize("name", ["a.pdb", "below/B.MAP"])
+def test_shards_of_another_file_of_the_same_name_are_another_plans(folder, tmp_path, name, capsys):
+    words = ["shards", "make", str(folder), "--out", str(tmp_path / "out"), "--per-shard", "1"]
+    words += ["--images", "3", "--box", "32"]
+    assert main(words) == 0
+    before = {path: path.read_bytes() for path in shards_in(tmp_path / "out")}
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    assert main(words) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    number = structures_in(folder).index(name)
+    assert "1 shards in" in told
+    assert f"files that have changed since, or with other options, such as shard-00000{number}" in (
+        told
+    )
+    assert {path: path.read_bytes() for path in shards_in(tmp_path / "out")} == before
+    shards_in(tmp_path / "out")[number].unlink()
+    assert main(words) == 0
 
 
 def test_files_of_one_stem_are_two_structures(folder):
