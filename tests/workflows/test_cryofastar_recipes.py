@@ -106,12 +106,15 @@ def test_the_small_map_is_what_remains_of_the_large_one_in_cropped_images(recipe
 
 def test_a_training_in_pieces_is_the_training_in_one(recipe, blob, tmp_path):
     two_views = recipe("two_views")
-    steps = ["--batch", "2", "--views", "3", "--box", "32", "--preset", "least"]
+    steps = ["--batch", "2", "--views", "3", "6", "--box", "32", "--preset", "least"]
     noisy = ["--snr", "1", "4", "--max-shift", "2", "--ctf", "--check-every", "2"]
     whole = [str(blob), str(tmp_path / "whole"), *steps, *noisy, "--steps", "4"]
     curve = two_views.main(whole)
     assert [row["step"] for row in curve] == [2, 4]
-    assert curve[-1]["targets"] == 4 * 2 * 2
+    assert curve[-1]["targets"] == 2 * (2 * 2 + 1 * 5)  # two sets of 3, then one of 6, twice
+    assert {name for name in curve[-1] if name.startswith("rotation_error")} == {
+        f"rotation_error_{views}_views" for views in (2, 3, 6, 8)
+    }
     assert 2.0 < curve[-1]["best_constant_2_views"] < 2.6
     assert curve[-1]["rotation_error_8_views"] < 2.83
     pixel_size = recipe("drawn_views").map_at(blob, 32)[1]

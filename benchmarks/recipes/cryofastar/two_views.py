@@ -2,14 +2,16 @@
 
     python two_views.py 5nrl.cif.gz clean [--steps 8000]
     python two_views.py 5nrl.cif.gz noisy --begin clean/weights.safetensors --reference-within 180
-        --steps 6000 --lr 5e-4 --snr 0.5 20 --max-shift 2.5 --ctf
+        --steps 6000 --lr 5e-4 --snr 0.5 20 --max-shift 2.5 --ctf [--views 8 16 32]
 
 Images are drawn on the fly and none is seen twice. The reference view of a set starts at one fixed
 orientation (`drawn_views.py` says why); whenever the mean squared error of recent steps is below
 TAU, the ball of its orientations widens, until it is all of SO(3). Sets have 8 views, which is
-seven relative poses for one reference. Every few hundred steps the mean Frobenius error of the
-rotation is measured on pairs (two views) and on sets of 8 that are never trained on, all
-orientations uniform; beside it stands that of the one rotation that is best for all of them.
+seven relative poses for one reference; of several `--views`, each step takes the next, in as many
+sets as keep the number of images. Every few hundred steps the mean Frobenius error of the rotation
+is measured on pairs (two views), on sets of 8 and of other sizes trained on; none of them is ever
+trained on itself, and all orientations are uniform; beside it stands that of the one rotation that
+is best for all of them.
 A stopped run goes on with the same command; `--piece-minutes` stops it.
 """
 
@@ -33,18 +35,16 @@ from cesped.models.cryofastar.planar_maps import maps_of_poses
 from cesped.models.cryofastar.poses import poses_of_maps
 from cesped.models.cryofastar.views import normalized_views
 
-HELD_OUT_PAIRS, HELD_OUT_SETS, LARGE_VIEWS = 256, 32, 8
+HELD_OUT = {2: 256, 8: 32}  # sets by views; of other sizes that are trained on, 512 views
 TAU, WIDEN_DEG, MEMORY = 0.2, 0.25, 0.05  # of 0.667, the error of the best constant map
 WARM_UP = 50
 
 
-def held_out(source, seed=2):
-    """Return pairs and sets that are never trained on."""
+def held_out(source, trained_views=(), seed=2):
+    """Return pairs and larger sets that are never trained on, by their views."""
     generator = np.random.default_rng([seed, 2])
-    return {
-        2: source.draw(HELD_OUT_PAIRS, 2, generator),
-        LARGE_VIEWS: source.draw(HELD_OUT_SETS, LARGE_VIEWS, generator),
-    }
+    sets = HELD_OUT | {views: 512 // views for views in trained_views if views not in HELD_OUT}
+    return {views: source.draw(count, views, generator) for views, count in sets.items()}
 
 
 def errors(model, views):
@@ -99,7 +99,7 @@ class Training:
             self.model.parameters(), lr=options.lr, weight_decay=0.01, fused=True
         )
         self.place = {"step": 0, "error": 0.667, "within_deg": float(options.reference_within),
-                      "cpu_seconds": 0.0, "curve": []}  # fmt: skip
+                      "targets": 0, "cpu_seconds": 0.0, "curve": []}  # fmt: skip
         if self.state_file.is_file():
             kept = torch.load(self.state_file, weights_only=True)
             self.model.load_state_dict(kept["model"])
@@ -115,9 +115,9 @@ class Training:
         """Do one step."""
         options, place = self.options, self.place
         generator = np.random.default_rng([options.seed, 1, place["step"]])
-        images, relative, shifts = source.draw(
-            options.batch, options.views, generator, place["within_deg"]
-        )
+        views = options.views[place["step"] % len(options.views)]
+        sets = max(1, options.batch * options.views[0] // views)
+        images, relative, shifts = source.draw(sets, views, generator, place["within_deg"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(place["step"], options.steps, options.lr)
         model = self.model
@@ -134,17 +134,18 @@ class Training:
         if place["error"] < options.tau:
             place["within_deg"] = min(180.0, place["within_deg"] + options.widen)
         place["step"] += 1
+        place["targets"] += sets * (views - 1)
 
     def run(self, source):
         """Learn until all steps are done, or the piece is."""
         options, place = self.options, self.place
-        judged = held_out(source)
+        judged = held_out(source, options.views)
         started, begun = time.monotonic(), time.process_time() - place["cpu_seconds"]
         while place["step"] < options.steps:
             self.learn(source)
             place["cpu_seconds"] = time.process_time() - begun
             if place["step"] % options.check_every == 0 or place["step"] == options.steps:
-                row = {"step": place["step"], "targets": self.targets,
+                row = {"step": place["step"], "targets": place["targets"],
                        "cpu_seconds": round(place["cpu_seconds"], 1),
                        "within_deg": round(place["within_deg"], 1),
                        "training_error": round(place["error"], 4),
@@ -156,10 +157,6 @@ class Training:
             if time.monotonic() - started > 60 * options.piece_minutes:
                 break
         self.keep()
-
-    @property
-    def targets(self):
-        return self.place["step"] * self.options.batch * (self.options.views - 1)
 
 
 def write_result(training):
@@ -184,8 +181,8 @@ def parsed(args):
     parser.add_argument("map", type=Path, help="structure (mmCIF, PDB, npz) or MRC map")
     parser.add_argument("out", type=Path, help="folder for weights, curve and state")
     parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--views", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=16, help="sets in a step")
+    parser.add_argument("--views", type=int, nargs="+", default=[8], help="of a set, in turn")
+    parser.add_argument("--batch", type=int, default=16, help="sets of the first --views in a step")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--alpha", type=float, default=0.3)
     parser.add_argument("--preset", default="nano")
