@@ -36,7 +36,8 @@ import numpy as np
 from reconstruction import WATCH
 
 from cesped.data.conventions import read_particle_table, write_particle_table
-from cesped.data.demo_entry import DemoSpecification, make_entry
+from cesped.data.demo_entry import make_entry
+from cesped.data.demo_specifications import DemoSpecification
 from cesped.evaluation.published import PUBLISHED_KEYS
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import rotations_about_random_axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cesped.data.demo_entry import DEMO_SPECIFICATIONS, DemoSpecification
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS, DemoSpecification
 from cesped.data.registry import (
     HALFSETS,
     BenchmarkEntry,

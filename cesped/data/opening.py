@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from cesped.data.demo_entry import DEMO_SPECIFICATIONS, ensure_demo_entry
+from cesped.data.demo_entry import ensure_demo_entry
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
 from cesped.data.download.entry_fetch import fetch_half
 from cesped.data.download.entry_files import HalfPaths
 from cesped.data.download.record_lookup import is_offline

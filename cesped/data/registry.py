@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
+
 HALFSETS = (0, 1)
 
 
@@ -116,8 +118,6 @@ def benchmark_entries() -> list[tuple[str, int]]:
 
 def embedded_names() -> tuple[str, ...]:
     """Return the names of the entries that are simulated on first use."""
-    from cesped.data.demo_entry import DEMO_SPECIFICATIONS  # torch: not needed for the facts
-
     return tuple(DEMO_SPECIFICATIONS)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cesped.data.demo_entry import DEMO_SPECIFICATIONS
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
 from cesped.data.entry_cards import entry_cards
 from cesped.data.registry import (
     benchmark_entries,

@@ -13,11 +13,8 @@ import pytest
 from cesped import errors
 from cesped.data.conventions import read_particle_table
 from cesped.data.dataset import ParticlesDataset
-from cesped.data.demo_entry import (
-    DEMO_SPECIFICATIONS,
-    ensure_demo_entry,
-    make_entry,
-)
+from cesped.data.demo_entry import ensure_demo_entry, make_entry
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
 from cesped.data.opening import open_entry
 from cesped.data.store import EntryStore
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg

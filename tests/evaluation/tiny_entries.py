@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.demo_entry import DemoSpecification
+from cesped.data.demo_specifications import DemoSpecification
 from cesped.data.store import EntryStore
 from cesped.geometry.poses import Poses
 from cesped.geometry.rotations import rotations_about_random_axes

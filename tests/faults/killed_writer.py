@@ -70,7 +70,8 @@ def jobs(project):
     """Return, by name, what prepares a folder and what then writes to it."""
     import numpy as np
 
-    from cesped.data.demo_entry import DEMO_SPECIFICATIONS, make_entry
+    from cesped.data.demo_entry import make_entry
+    from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
     from cesped.data.store import EntryStore
     from cesped.evaluation.outputs import write_evaluation
     from cesped.evaluation.results import EvaluationResult

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 from fault_doors import BOX, NAME, go_through, write_map
 
-from cesped.data.demo_entry import DEMO_SPECIFICATIONS, make_entry
+from cesped.data.demo_entry import make_entry
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
 from cesped.errors import DiskFullError
 from cesped.io.mrc import write_volume
 from cesped.vocabulary import Backend
@@ -49,13 +50,14 @@ def small_disk(tmp_path):
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
     try:
-        subprocess.run(mount, check=True, capture_output=True, timeout=20)
+        subprocess.run(mount, check=True, capture_output=True, timeout=120)
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"no disk can be mounted here: {error}")
     try:
         yield SmallDisk(folder)
     finally:
-        subprocess.run(["umount", str(folder)], check=True, timeout=20)
+        # lazily: a map of a file there may not have been collected yet
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=120)
 
 
 def refused(disk, capsys):

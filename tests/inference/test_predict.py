@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cesped.data.conventions import read_particle_table, read_predictions
-from cesped.data.demo_entry import DemoSpecification, make_entry
+from cesped.data.demo_entry import make_entry
+from cesped.data.demo_specifications import DemoSpecification
 from cesped.data.opening import open_entry
 from cesped.errors import CheckpointError, OptionError
 from cesped.inference.predict import predict_half, predict_particles

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.demo_entry import DemoSpecification, make_entry
+from cesped.data.demo_entry import make_entry
+from cesped.data.demo_specifications import DemoSpecification
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 from cesped.training.batches import split_rows
 from cesped.training.checkpoint import load_checkpoint

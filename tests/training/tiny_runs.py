@@ -5,7 +5,8 @@ import contextlib
 from plain_cnn import PlainCnn
 from small_cryofastar import SETTINGS
 
-from cesped.data.demo_entry import DemoSpecification, make_entry
+from cesped.data.demo_entry import make_entry
+from cesped.data.demo_specifications import DemoSpecification
 from cesped.models import registry
 from cesped.training.recipe import load_recipe
 

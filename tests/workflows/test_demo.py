@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cesped.cli.main import main
-from cesped.data import demo_entry
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
 from cesped.training import recipe as recipes
 
 SHORT = {
@@ -20,13 +20,13 @@ SHORT = {
 @pytest.fixture
 def small_demo(benchmark_dir, monkeypatch):
     small = replace(
-        demo_entry.DEMO_SPECIFICATIONS["DEMO"],
+        DEMO_SPECIFICATIONS["DEMO"],
         n_particles_per_half=30,
         box=24,
         pixel_size_angst=8.0,
         resolution_angst=20.0,
     )
-    monkeypatch.setitem(demo_entry.DEMO_SPECIFICATIONS, "DEMO", small)
+    monkeypatch.setitem(DEMO_SPECIFICATIONS, "DEMO", small)
     load = recipes.load_recipe
     monkeypatch.setattr(recipes, "load_recipe", lambda name: load(name, SHORT))
     return benchmark_dir

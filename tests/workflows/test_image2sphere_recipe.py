@@ -12,8 +12,8 @@ import torch
 from fake_entry import apply_ctf, fake_ctf, fake_poses, write_stack, write_star_31
 
 from cesped.data.conventions import read_particle_table
-from cesped.data.demo_entry import DemoSpecification
 from cesped.data.demo_entry import make_entry as make_demo
+from cesped.data.demo_specifications import DemoSpecification
 from cesped.geometry.rotations import random_rotations
 from cesped.io.mrc import write_volume
 from cesped.io.star_writer import write_star

@@ -14,7 +14,8 @@ import numpy as np
 
 from cesped.cli.progress_bar import make_progress
 from cesped.data.conventions import read_particle_table
-from cesped.data.demo_entry import DEMO_SPECIFICATIONS, make_entry
+from cesped.data.demo_entry import make_entry
+from cesped.data.demo_specifications import DEMO_SPECIFICATIONS
 from cesped.data.opening import open_entry
 from cesped.geometry.symmetry import point_group, symmetric_distance_deg
 from cesped.inference.predict import predict_particles
