@@ -55,7 +55,7 @@ docs: env ## run the examples of the code and the documents, and check every lin
 		$(wildcard docs) tests/test_documents.py
 
 bench: env ## run the speed scripts, each of which prints a ratio to its peer
-	@for script in $(filter-out %_timer.py %/one_reconstruction.py,$(wildcard benchmarks/speed/*.py)); do \
+	@for script in $(filter-out %_timer.py %/one_reconstruction.py %/on_a_gpu.py,$(wildcard benchmarks/speed/*.py)); do \
 		echo "== $$script"; $(BIN)/python "$$script" || exit 1; \
 	done
 
