@@ -16,20 +16,50 @@ from cesped.models.encoders import resnet
 from cesped.models.encoders.compact import CompactEncoder
 from cesped.models.encoders.resnet import ResNet, load_encoder_weights
 from cesped.models.encoders.smoothing import SmoothedChannels
+from cesped.models.image2sphere.options import build_encoder
 
 #: Parameters and state entries of torchvision's networks, less the classifier's two.
-TORCHVISION = {"resnet18": (11_176_512, 120), "resnet50": (23_508_032, 318)}
+TORCHVISION = {
+    "resnet18": (11_176_512, 120),
+    "resnet34": (21_284_672, 216),
+    "resnet50": (23_508_032, 318),
+    "resnet101": (42_500_160, 624),
+    "resnet152": (58_143_808, 930),
+}
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_resnet_has_torchvisions_parameters(name):
-    network = ResNet(name)
+    with torch.device("meta"):
+        network = ResNet(name)
     parameters, entries = TORCHVISION[name]
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert len(network.state_dict()) == entries
-    assert {"conv1.weight", "layer2.0.downsample.1.running_mean", "layer4.1.bn2.bias"} <= set(
-        network.state_dict()
-    )
+    assert set(network.state_dict()) == torchvisions_names(name)
+
+
+def torchvisions_names(name):
+    """Return the names of parameters and buffers in torchvision's file, the classifier left out.
+
+    Each network's file has the same scheme: a stem, four stages of numbered blocks, and in each
+    block two convolutions (three in networks of 50 layers and more) with their normalisations.
+    """
+    depths = {
+        "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3),
+        "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3),
+    }  # fmt: skip
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    convolutions = 2 if name in ("resnet18", "resnet34") else 3
+    layers = [("conv1", "bn1")]
+    for stage, blocks in enumerate(depths[name], start=1):
+        for block in range(blocks):
+            place = f"layer{stage}.{block}"
+            layers += [(f"{place}.conv{n}", f"{place}.bn{n}") for n in range(1, convolutions + 1)]
+            if block == 0 and (stage > 1 or convolutions == 3):
+                layers.append((f"{place}.downsample.0", f"{place}.downsample.1"))
+    return {f"{conv}.weight" for conv, _ in layers} | {
+        f"{bn}.{part}" for _, bn in layers for part in norm
+    }
 
 
 def test_resnet_map_is_a_32nd_of_the_image():
@@ -50,14 +80,32 @@ def test_foreign_weights_are_refused(tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match=r"broken\.pth cannot be read"):
         load_encoder_weights(ResNet("resnet18"), "resnet18", str(tmp_path / "broken.pth"))
-    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="are not those of resnet18"):
+    torch.save({"state": {"a": torch.zeros(1)}}, tmp_path / "nested.pth")
+    with pytest.raises(CheckpointError, match=r"nested\.pth are no state dictionary"):
+        load_encoder_weights(ResNet("resnet18"), "resnet18", str(tmp_path / "nested.pth"))
+
+
+def test_weights_of_another_network_are_told_in_a_line(tmp_path):
+    state = {**ResNet("resnet18").state_dict(), "a": torch.zeros(1)}
+    del state["bn1.weight"], state["bn1.bias"]
+    torch.save({**state, "conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError) as raised:
         load_encoder_weights(ResNet("resnet18"), "resnet18", str(tmp_path / "other.pth"))
+    assert str(raised.value) == (
+        f"encoder weights {tmp_path / 'other.pth'} are not those of resnet18: of its 120 "
+        "parameters 2 are missing (bn1.weight), 1 are unknown (a), 1 are of another shape "
+        "(conv1.weight); give the file of the network that model.encoder names"
+    )
 
 
 def test_unknown_encoder_is_refused():
     with pytest.raises(OptionError, match="resnet18, resnet34"):
         ResNet("resnet17")
+
+
+def test_weights_that_would_go_unused_are_refused():
+    with pytest.raises(OptionError, match="compact encoder has no published weights"):
+        build_encoder("compact", 3, (4, 4, 4), (1, 1, 1), "imagenet")
 
 
 def test_channels_are_the_image_and_two_gaussians():

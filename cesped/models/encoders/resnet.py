@@ -3,7 +3,7 @@
 torchvision itself is no dependency: its CPU wheel does not import beside every torch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -172,17 +172,35 @@ def load_encoder_weights(encoder: ResNet, name: str, weights: str) -> None:
                 f"encoder weights {weights} cannot be read ({error}); give a state dictionary "
                 "saved by torch.save, or `imagenet`"
             ) from error
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+        raise CheckpointError(
+            f"encoder weights {weights} are no state dictionary, names with tensors; save "
+            "`network.state_dict()`"
+        )
+    state = {str(key): value for key, value in state.items() if not str(key).startswith("fc.")}
     first, channels = state.get("conv1.weight"), encoder.conv1.in_channels
     if first is not None and first.dim() == 4 and first.shape[1] == 3 != channels:
         mean = first.mean(dim=1, keepdim=True) * (3 / channels)
         state["conv1.weight"] = mean.expand(-1, channels, -1, -1)
-    try:
-        encoder.load_state_dict(state)
-    except RuntimeError as error:
+    _check_fits(state, encoder, f"encoder weights {weights} are not those of {name}")
+    encoder.load_state_dict(state)
+
+
+def _check_fits(state: Mapping[str, torch.Tensor], encoder: ResNet, what_is_wrong: str) -> None:
+    """Raise unless `state` holds what `encoder` does; torch itself would name every parameter."""
+    wanted = {key: tuple(value.shape) for key, value in encoder.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    faults = {
+        "missing": [key for key in wanted if key not in found],
+        "unknown": [key for key in found if key not in wanted],
+        "of another shape": [key for key in wanted if found.get(key, wanted[key]) != wanted[key]],
+    }
+    told = [f"{len(keys)} are {fault} ({keys[0]})" for fault, keys in faults.items() if keys]
+    if told:
         raise CheckpointError(
-            f"encoder weights {weights} are not those of {name}: {error}"
-        ) from error
+            f"{what_is_wrong}: of its {len(wanted)} parameters {', '.join(told)}; give the file "
+            "of the network that model.encoder names"
+        )
 
 
 def _imagenet_state(url: str) -> dict[str, torch.Tensor]:

@@ -20,9 +20,15 @@ def build_encoder(
     Raises
     ------
     OptionError, CheckpointError
-        If there is no such encoder, its stages are not three, or the weights do not load.
+        If there is no such encoder, its stages are not three, or the weights do not load or are
+        for another encoder.
     """
     if name == "compact":
+        if weights is not None:
+            raise OptionError(
+                f"model.weights is {weights}, but the compact encoder has no published weights; "
+                "set model.weights null, or a residual network as model.encoder"
+            )
         return CompactEncoder(channels, _three(widths), _three(blocks))
     encoder = ResNet(name, channels)
     if weights is not None:
