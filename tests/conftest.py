@@ -7,6 +7,7 @@ printed at the end of the run. `CESPED_SKIP_SLOW=1` leaves out the slow ones,
 
 import os
 import shutil
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -69,6 +70,23 @@ def pytest_collection_modifyitems(items):
         if reason:
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=f"{marker}: {reason}"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Let what is drawn without a generator be the same, whichever tests ran before."""
+    _seed_torch()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    """Seed again: fixtures that others had made already drew nothing this time."""
+    _seed_torch()
+
+
+def _seed_torch() -> None:
+    if "torch" in sys.modules:  # otherwise it starts from a seed of its own, always the same
+        sys.modules["torch"].default_generator.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,5 @@
 """Locks: one at a time, waited for with a word, and gone with their process."""
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,17 +13,18 @@ import sys, time
 from cesped.io.locks import exclusive_lock
 with exclusive_lock(sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
 class Told:
-    def __init__(self):
-        self.steps = []
+    def __init__(self, then=lambda: None):
+        self.steps, self.then = [], then
 
     @contextmanager
     def task(self, description, total):
         self.steps.append((description, total))
+        self.then()
         yield lambda units: None
 
 
@@ -51,13 +50,13 @@ def test_one_holder_at_a_time(tmp_path):
 
 
 def test_a_killed_holder_releases_it_and_the_waiting_one_is_told(tmp_path):
-    lock, told = tmp_path / ".images.lock", Told()
+    lock = tmp_path / ".images.lock"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE)
     with holder:
         holder.stdout.readline()
-        threading.Timer(0.3, lambda: os.kill(holder.pid, signal.SIGKILL)).start()
+        told = Told(then=holder.kill)  # held for as long as nobody was told to wait
         with exclusive_lock(lock, told):
-            pass
+            holder.wait()
     assert told.steps == [("Waiting: another process is at work on images", None)]
     with exclusive_lock(lock, told):
         pass

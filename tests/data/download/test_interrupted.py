@@ -251,13 +251,36 @@ def test_random_kills_lose_nothing(fetchers, server, made, tmp_path, n_kills):
     assert downloads < kills  # most of them were killed more than once on their way
 
 
+WAITING = "Waiting: another process is fetching 10280 half 0"
+
+
+def until(holds):
+    """Wait for something that is certain to come; minutes later it counts as lost."""
+    for _ in range(12_000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited for two minutes")
+
+
+def hold_the_stack(server):
+    """Send no more of any piece than its beginning until the event that is returned is set."""
+    let_go = threading.Event()
+    server.bytes_per_s = 100_000  # in portions of 1000 bytes
+    server.on_sent = lambda name, position: "particles" in name and let_go.wait(120)
+    return let_go
+
+
 def test_a_second_process_waits_for_the_first(fetchers, server, made, tmp_path):
-    server.bytes_per_s = 100_000  # a second for the stack
+    let_go = hold_the_stack(server)
     bench = tmp_path / "bench"
     pair = [fetchers.start(bench) for _ in range(2)]
+    until(lambda: any(log.exists() and WAITING in log.read_text() for _, log in pair))
+    server.bytes_per_s = None
+    let_go.set()
     assert [fetchers.wait(pid) for pid, _ in pair] == [0, 0]
     said = [log.read_text() for _, log in pair]
-    waiting = [text for text in said if "Waiting: another process is fetching 10280 half 0" in text]
+    waiting = [text for text in said if WAITING in text]
     assert len(waiting) == 1
     assert_complete(bench, made)
     stack = (made.folder / "particles_0.mrcs").stat().st_size
@@ -266,15 +289,15 @@ def test_a_second_process_waits_for_the_first(fetchers, server, made, tmp_path):
 
 
 def test_the_second_goes_on_when_the_first_is_killed(fetchers, server, made, tmp_path):
-    server.bytes_per_s = 100_000
+    let_go = hold_the_stack(server)
     bench = tmp_path / "bench"
     first, _ = fetchers.start(bench)
     partial = bench / "10280" / "particles_0.mrcs.partial"
-    while not partial.exists() or partial.stat().st_size < 30_000:
-        time.sleep(0.01)
+    until(lambda: partial.exists() and partial.stat().st_size > 0)
     second, log = fetchers.start(bench)
-    time.sleep(0.2)
+    until(lambda: log.exists() and WAITING in log.read_text())
     kill(first)
+    let_go.set()
     assert fetchers.wait(first) == -signal.SIGKILL
     assert fetchers.wait(second) == 0, log.read_text()
     assert_complete(bench, made)

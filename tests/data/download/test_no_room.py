@@ -19,13 +19,14 @@ def small_disk(tmp_path):
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
     try:
-        subprocess.run(mount, check=True, capture_output=True, timeout=20)
+        subprocess.run(mount, check=True, capture_output=True, timeout=120)
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"no disk can be mounted here: {error}")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True, timeout=20)
+        # lazily: a map of a file there may not have been collected yet
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=120)
 
 
 def fill_up(folder, n_free):

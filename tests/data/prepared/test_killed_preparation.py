@@ -1,13 +1,12 @@
-"""Killed at any moment and called again, a preparation ends with the same bytes."""
+"""Killed at any call and called again, a preparation ends with the same bytes."""
 
-import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
 
+import killed_at_steps
 import pytest
 from sets import OPTIONS, make_entry, table_of
 
@@ -16,9 +15,11 @@ from cesped.data.prepared.reader import PreparedImages
 from cesped.data.prepared.writer import prepare_images
 from cesped.errors import MissingFileError
 
-#: A process that prepares a first set, and then forks one that works for each line it reads.
+#: A process that prepares a first set, and then forks one that works for each line it reads. It
+#: answers with the exit status and, of one that was not killed, the number of its calls.
 FORKER = """
 import os, sys
+from killed_at_steps import watch_calls
 from cesped.data.conventions import read_particle_table
 from cesped.data.prepared import writer
 from cesped.data.preprocessing import PreprocessingOptions
@@ -27,12 +28,17 @@ table = read_particle_table(sys.argv[1])
 options = PreprocessingOptions(image_size=20)
 writer.prepare_images(table, sys.argv[2], options)
 for line in sys.stdin:
+    kill_at, target = line.rstrip().split(" ", 1)
+    reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        writer.prepare_images(table, line.strip(), options)
+        seen = watch_calls(int(kill_at))
+        writer.prepare_images(table, target, options)
+        os.write(writing, str(seen[0]).encode())
         os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        print(os.waitpid(child, 0)[1], int(pipe.read() or 0), flush=True)
 """
 
 
@@ -43,19 +49,15 @@ class Forker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=os.path.dirname(killed_at_steps.__file__),
             env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
         )
 
-    def work(self, target, kill_after_s=None):
-        """Return the exit status of the work: 0 when done, 9 when killed."""
-        self.process.stdin.write(f"{target}\n")
+    def work(self, target, kill_at=0):
+        """Return the exit status of the work, 0 when done, 9 when killed, and its calls."""
+        self.process.stdin.write(f"{kill_at} {target}\n")
         self.process.stdin.flush()
-        child = int(self.process.stdout.readline())
-        if kill_after_s is not None:
-            time.sleep(kill_after_s)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        return int(self.process.stdout.readline())
+        return tuple(map(int, self.process.stdout.readline().split()))
 
     def __enter__(self):
         return self
@@ -73,21 +75,19 @@ def contents(folder):
 @pytest.mark.parametrize(
     "n_kills", [12, pytest.param(200, marks=pytest.mark.slow)], ids=["12", "200"]
 )
-def test_kills_at_random_moments_change_no_byte(tmp_path, n_kills):
+def test_kills_at_random_calls_change_no_byte(tmp_path, n_kills):
     seed = random.randrange(10**6)
     rng, killed = random.Random(seed), 0
     entry = make_entry(tmp_path / "raw", n_particles=40)
     target = tmp_path / "set" / "mine"
     with Forker(entry.star(0), tmp_path / "whole" / "mine") as forker:
-        assert forker.work(tmp_path / "first" / "mine") == 0  # from here on all is loaded
-        started = time.monotonic()
-        assert forker.work(tmp_path / "timed" / "mine") == 0
-        duration_s = time.monotonic() - started
+        status, n_calls = forker.work(tmp_path / "counted" / "mine")
+        assert status == 0
+        assert n_calls > 2000
         whole = contents(tmp_path / "whole")
-        for attempt in range(5 * n_kills):  # a loaded machine may finish before it is killed
-            if attempt >= n_kills and killed > n_kills // 3:
-                break
-            status = forker.work(target, kill_after_s=rng.uniform(0, duration_s))
+        while killed < n_kills:  # one that begins anew never gets to its end
+            status, _ = forker.work(target, rng.randrange(1, n_calls * 3 // 4))
+            assert status in (0, signal.SIGKILL), seed
             killed += status == signal.SIGKILL
             if (target.parent / "mine.prepared.json").exists():
                 PreparedImages(target).verify()
@@ -96,10 +96,9 @@ def test_kills_at_random_moments_change_no_byte(tmp_path, n_kills):
             else:
                 with pytest.raises(MissingFileError):
                     PreparedImages(target)
-        assert forker.work(target) == 0
+        assert forker.work(target)[0] == 0
     assert sorted(whole) == ["mine.mrcs", "mine.prepared.json", "mine.source.star", "mine.star"]
     assert contents(target.parent) == whole, seed
-    assert killed > n_kills // 3, seed
 
 
 class Killed(BaseException):

@@ -5,13 +5,14 @@ Usage: python killed_making.py STRUCTURES OUT SEED ROUNDS, which prints how many
 
 import json
 import os
-import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from killed_at_steps import watch_calls
 
 from cesped.data.shards.making import make_shards
 from cesped.data.shards.plan import ShardPlan, structures_in
@@ -30,11 +31,12 @@ def plan_of(folder):
     )
 
 
-def fork_one(plan, out, part):
+def fork_one(plan, out, part, kill_at):
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            watch_calls(kill_at)
             make_shards(plan, out, part)
             code = 0
         finally:
@@ -46,18 +48,22 @@ def main(folder, out, seed, rounds):
     torch.set_num_threads(1)
     plan, generator = plan_of(folder), np.random.default_rng(seed)
     make_shards(plan, out / "first")  # compiles
-    started = time.monotonic()
+    seen = watch_calls()
     make_shards(plan, out / "whole")
-    seconds = time.monotonic() - started
+    sys.setprofile(None)
+    # two that die so early do not make a whole shard together: in the first round all die
+    longest = seen[0] // (2 * PROCESSES + 2)
     killed = 0
     for round_number in range(rounds + 1):
         # as many processes as will, some at the same shards: parts of 4, and of all
         parts = [(i, PROCESSES) for i in range(PROCESSES)] + [(0, 1)]
-        children = [fork_one(plan, out / "killed", part) for part in parts]
-        if round_number < rounds:
-            for child in generator.permutation(children):
-                time.sleep(float(generator.uniform(0, seconds / (2 * PROCESSES))))
-                os.kill(int(child), signal.SIGKILL)
+        deaths = generator.integers(1, longest, len(parts))
+        if round_number == rounds:
+            deaths[:] = 0
+        children = [
+            fork_one(plan, out / "killed", part, int(kill_at))
+            for part, kill_at in zip(parts, deaths, strict=True)
+        ]
         for child in children:
             status = os.waitpid(child, 0)[1]
             killed += os.WIFSIGNALED(status)
