@@ -12,18 +12,26 @@ def test_recipes_of_the_package_follow_the_paper():
     assert recipe_names() == ["cpu", "demo", "progressive", "small"]
     paper = load_views_recipe("progressive")
     views = [stage.views for stage in paper.stages]
-    assert [stage.source for stage in paper.stages] == ["maps", *["shards"] * 5, "particles"]
+    assert [stage.source for stage in paper.stages] == ["maps"] * 2 + ["shards"] * 5 + ["particles"]
     assert views == sorted(views)
     assert (views[0], views[-1]) == (2, 32)
     assert paper.stages[0].snr is None
     assert paper.stages[0].maps == 1
-    simulated = paper.stages[1:-1]
+    simulated = paper.stages[2:-1]
     assert max(stage.snr[1] for stage in simulated) == 10
     assert min(stage.snr[0] for stage in simulated) == 0.1
     assert all(stage.defocus_angst and stage.max_shift_px == 10 for stage in simulated)
     images = [stage.steps * stage.batch * stage.views for stage in paper.stages]
-    assert sum(images[1:-1]) == 113_600 * 100 * 1000
+    assert sum(images[2:-1]) == 113_600 * 100 * 1000
     assert images[-1] == pytest.approx(4 * 30_000 * 1000, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cpu", "small", "progressive"])
+def test_what_a_network_has_not_seen_begins_with_references_of_one_orientation(name):
+    stages = load_views_recipe(name).stages
+    clean = next(stage for stage in stages if stage.defocus_angst is None)
+    with_ctf = next(stage for stage in stages if stage.defocus_angst is not None)
+    assert clean.reference_within_deg == with_ctf.reference_within_deg == (0, 180)
 
 
 def test_single_settings_change_a_stage_and_a_section():

@@ -22,9 +22,9 @@ def test_the_paper_s_scheme_takes_the_paper_s_three_weeks(capsys):
     words += ["--trainer.checkpointing", "false", "--outdir", "unused", "--plan"]
     assert main(["train-views", "--recipe", "progressive", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 9
-    assert lines[1].startswith("Stage 2: 1,109,375 steps of 1024 sets x 2 views, shards, SNR 5 to")
-    assert "2,272,000,000 images" in lines[1]
+    assert len(lines) == 10
+    assert lines[2].startswith("Stage 3: 1,109,375 steps of 1024 sets x 2 views, shards, SNR 5 to")
+    assert "2,272,000,000 images" in lines[2]
     together = re.search(r"([\d.]+) h on 32 device\(s\) of 33.8 TFLOP/s in bfloat16", lines[-2])
     weeks = float(together[1]) / 24 / 7
     assert 2.5 < weeks < 3.5
