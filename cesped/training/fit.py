@@ -13,7 +13,7 @@ from ..data.conventions import read_particle_table
 from ..data.entry_checks import EntryHalf
 from ..data.opening import open_entry
 from ..data.table import ParticleTable
-from ..errors import DivergedError, MetadataError
+from ..errors import DivergedError, MetadataError, OptionError
 from ..io.files import check_writable
 from ..models.registry import PoseModel
 from ..progress import SILENT, Advance, Progress
@@ -183,13 +183,25 @@ class _Run:
         self.total_steps = rounds * stream.steps_per_round
         with quiet_lightning():
             trainer = make_trainer(recipe, rounds, self.folder)
-            stream_of_recipe(self.train_rows, recipe, 0, trainer.world_size)  # can it be divided?
+            self._check_shares(trainer.world_size)
             shown = None if self.drawn is None else self.validation_rows
             self.particles.load(progress, f"Preparing images of {self.what}", shown)
             if not state.is_file():
                 self._begin(identity, progress)
             with progress.task(f"Training on {self.what}", self.total_steps) as advance:
                 return self._fit(trainer, stream.steps_per_epoch, advance)
+
+    def _check_shares(self, processes: int) -> None:
+        """Raise unless every process has something to do."""
+        from .data_module import stream_of_recipe
+
+        stream_of_recipe(self.train_rows, self.recipe, 0, processes)  # can a batch be divided?
+        if len(self.validation_rows) < processes:
+            raise OptionError(
+                f"{self.what} has {len(self.validation_rows)} particles for validation, fewer than "
+                f"the {processes} processes; use fewer trainer.devices, or a smaller "
+                "data.train_share"
+            )
 
     def _begin(self, identity: dict[str, Any], progress: Progress) -> None:
         """Claim the folder, now that images and settings are good."""

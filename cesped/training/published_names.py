@@ -30,6 +30,13 @@ _OWN_NAMES = {
 #: Published names that stand alone, without a section.
 WHOLE_NAMES = frozenset(name for name in _OWN_NAMES if "." not in name)
 _MODEL_OF_NAMES = "image2sphere"
+#: Published names of what is an option of the command, and no setting of a recipe.
+_OPTIONS = {
+    "data.targetName": "--target",
+    "data.halfset": "--halfset",
+    "data.benchmarkDir": "--benchmarkDir",
+    "trainer.default_root_dir": "--outdir",
+}
 
 
 def with_own_names(
@@ -49,6 +56,12 @@ def with_own_names(
         If a setting is given under both names, or a published value means nothing here.
     """
     own = dict(values)
+    for published, option in _OPTIONS.items():
+        if _taken_out(own, published.split("."))[0]:
+            raise OptionError(
+                f"{where}: {published} is no setting of a recipe; leave it out of the file, and "
+                f"give the option {option}"
+            )
     names = [_model_name(own), _model_name(known or {}), _MODEL_OF_NAMES]
     is_of_names = next(name for name in names if name) == _MODEL_OF_NAMES
     for published, name in _OWN_NAMES.items():

@@ -195,3 +195,10 @@ def test_a_batch_that_processes_cannot_share_is_refused_before_they_start(entry_
     with pytest.raises(OptionError, match=r"batch_size is 8; it must be a multiple of 3: 3 pro"):
         train_half(TARGET, 0, tmp_path, recipe, entry_dir)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_processes_than_validation_particles_are_refused(entry_dir, tmp_path):
+    recipe = tiny_recipe(trainer__devices=8, data__train_share=0.9)
+    with pytest.raises(OptionError, match=r"has 4 particles for validation, fewer than the 8 pro"):
+        train_half(TARGET, 0, tmp_path, recipe, entry_dir)
+    assert list(tmp_path.iterdir()) == []

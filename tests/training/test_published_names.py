@@ -59,6 +59,13 @@ def test_names_of_another_model_are_its_own():
     assert recipe.model.options == {"lmax": 5}
 
 
+def test_options_in_a_file_are_named_as_such(tmp_path):
+    path = tmp_path / "published.yaml"
+    path.write_text("data: {benchmarkDir: ~/tmp, batch_size: 4}\n")
+    with pytest.raises(OptionError, match=r"data\.benchmarkDir is no setting .*--benchmarkDir"):
+        read_recipe("paper", [path])
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
