@@ -5,6 +5,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 # Arguments for pytest, e.g. `make test ARGS="tests/io -k star"`.
 ARGS ?=
+# Processes that share the tests, file by file; `make test WORKERS=0` has them all in one.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +38,8 @@ $(STAMP): constraints.txt setup.cfg pyproject.toml
 	@touch $@
 
 test: env ## run all tests, with coverage; what they need and lack is skipped and said
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term \
+		--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 demo: env ## run the whole benchmark on the embedded entry; the report is demo/report.html
 	$(BIN)/cesped demo --outdir demo

@@ -16,6 +16,8 @@ from cesped.vocabulary import BENCHMARK_DIR_VARIABLE, OFFLINE_VARIABLE
 
 # Before anything imports torch, whose waiting threads otherwise spin: see cesped.cli.main.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several that share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Not searched for doctests: two files of this name cannot be collected as modules in one run.
 collect_ignore_glob = ["*conftest.py"]
@@ -63,13 +65,19 @@ LACKS = {
 
 
 def pytest_collection_modifyitems(items):
-    """Skip each test whose markers name something that is not here."""
+    """Skip each test whose markers name something that is not here; long files come first.
+
+    Processes that share the tests end together only if what is long does not come last.
+    """
     for marker, lacks in LACKS.items():
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = lacks() if marked else None  # torch is imported only if a test asks for a GPU
         if reason:
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason=f"{marker}: {reason}"))
+    if _lacks_patience() is None:
+        long = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in long)  # otherwise in the order they had
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -77,7 +77,7 @@ AS_THEY_ARE = {"perImg_normalization": "none"}
 
 @pytest.mark.parametrize(
     ("gigabytes", "options"),
-    [(0.4, PREPARED), pytest.param(20, AS_THEY_ARE, marks=pytest.mark.slow)],
+    [(0.4, PREPARED), pytest.param(6, AS_THEY_ARE, marks=pytest.mark.slow)],
     ids=["part", "whole"],
 )
 def test_a_worker_needs_no_more_memory_for_a_larger_stack(tmp_path, gigabytes, options):

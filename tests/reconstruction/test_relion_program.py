@@ -243,11 +243,23 @@ def test_the_folder_of_a_killed_run_is_removed_by_the_next(
 
 
 def test_an_interrupted_program_is_ended_even_if_it_will_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(programs, "_PATIENCE_S", 0.3)
+    monkeypatch.setattr(programs, "_PATIENCE_S", 1.5)
     pid_file = tmp_path / "pid"
     install(tmp_path, "stubborn", f"trap '' TERM; echo $$ > {pid_file}; sleep 60 & wait; sleep 60")
 
+    awaited = threading.Event()
+
+    class Program(subprocess.Popen):
+        def wait(self, timeout=None):
+            awaited.set()  # no sooner: an interrupt before would be one of the start
+            while timeout is None and self.poll() is None:
+                time.sleep(0.01)  # one that comes just before a system call would end it late
+            return super().wait(timeout)
+
+    monkeypatch.setattr(programs.subprocess, "Popen", Program)
+
     def interrupt():
+        awaited.wait()
         while not pid_file.exists() or not pid_file.read_text().strip():
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

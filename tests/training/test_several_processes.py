@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from free_port import free_port
 from one_of_two import SETTINGS
 from tiny_runs import TARGET, cnn_recipe, make_tiny_entry
 
@@ -146,12 +146,13 @@ def test_a_campaign_trains_twice_with_two_processes_and_scores_with_one(
 @pytest.mark.slow
 def test_two_nodes_of_slurm_train_one_model(entry_dir, tmp_path):
     """As `srun --nodes 2 --ntasks-per-node 1` starts them; here both nodes are this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     job = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "training", "SLURM_JOB_ID": "7"}
     job |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_LOCALID": "0"}
-    job |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    job |= {
+        "SLURM_NODELIST": "127.0.0.1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
     words = train_words(entry_dir, tmp_path / "run", "--trainer.num_nodes", "2")
     with ThreadPoolExecutor(2) as pool:
         tasks = [

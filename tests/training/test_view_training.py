@@ -141,7 +141,7 @@ def test_weights_are_begun_with_and_remembered(trained, source_of, tmp_path):
     assert facts_of_weights(after.weights)["began_with"] == facts_of_weights(before.weights)
 
 
-@pytest.mark.parametrize("every", [20, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [20, pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_along_the_way_it_ends_in_the_same_bytes(tmp_path, every):
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(tmp_path), str(every)],

@@ -7,11 +7,13 @@ Usage: python views_team.py OUTDIR
 """
 
 import os
-import socket
 import sys
 from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from free_port import free_port
 from tiny_shards import write_shards
 from tiny_views import STAGES, phantom_source, tiny_stages
 
@@ -79,9 +81,7 @@ def refuse(folder):
 
 
 def run_forked(size, work, *args, expected=0):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     children = []
     for rank in range(size):
         child = os.fork()

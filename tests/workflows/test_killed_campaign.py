@@ -16,7 +16,7 @@ SAME = ("model.ckpt", "predictions_0.star", "predictions_1.star", "particles.csv
 NOTE = ".made_from.json"
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_killed_along_the_way(tmp_path, kills):
     entry = write_fake_entry(tmp_path / "bench", n_particles=24, box=24, with_mask=True)
     command = [sys.executable, str(PROGRAM), str(entry.benchmark_dir), entry.name]

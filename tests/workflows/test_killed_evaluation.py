@@ -14,7 +14,7 @@ SAME = (".mrc", ".map", "particles.csv", "fsc.csv")
 
 
 @pytest.mark.parametrize(
-    ("stride", "page"), [(9, "plain"), pytest.param(4, "whole", marks=pytest.mark.slow)]
+    ("stride", "page"), [(9, "plain"), pytest.param(10, "whole", marks=pytest.mark.slow)]
 )
 def test_killed_along_the_way(tmp_path, stride, page):
     done = subprocess.run(

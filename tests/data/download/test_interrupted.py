@@ -136,7 +136,7 @@ def steps_of_a_fetch(fetchers, bench):
     return int(fetchers.finish(bench).split("steps ")[1])
 
 
-@pytest.mark.parametrize("share", [pytest.param(1.0, marks=pytest.mark.slow), 0.1])
+@pytest.mark.parametrize("share", [pytest.param(0.4, marks=pytest.mark.slow), 0.1])
 def test_killed_at_steps(fetchers, server, made, tmp_path, share):
     """Before each thing that is done to a file: opening, writing, flushing, naming, removing."""
     n_steps = steps_of_a_fetch(fetchers, tmp_path / "undisturbed")
@@ -242,7 +242,7 @@ def kill(pid):
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("n_kills", [pytest.param(200, marks=pytest.mark.slow), 25])
+@pytest.mark.parametrize("n_kills", [pytest.param(60, marks=pytest.mark.slow), 15])
 def test_random_kills_lose_nothing(fetchers, server, made, tmp_path, n_kills):
     server.bytes_per_s = 600_000
     rng = random.Random(int(os.environ.get("CESPED_KILL_SEED", "8353722")))

@@ -73,7 +73,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize(
-    "n_kills", [12, pytest.param(200, marks=pytest.mark.slow)], ids=["12", "200"]
+    "n_kills", [12, pytest.param(80, marks=pytest.mark.slow)], ids=["12", "80"]
 )
 def test_kills_at_random_calls_change_no_byte(tmp_path, n_kills):
     seed = random.randrange(10**6)

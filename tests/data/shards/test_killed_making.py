@@ -26,7 +26,7 @@ def write_structure(path, seed):
     )
 
 
-@pytest.mark.parametrize(("seed", "rounds"), [(0, 2), pytest.param(1, 8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "rounds"), [(0, 2), pytest.param(1, 4, marks=pytest.mark.slow)])
 def test_whoever_is_killed_nothing_is_lost(tmp_path, seed, rounds):
     folder = tmp_path / "structures"
     folder.mkdir()
