@@ -11,13 +11,13 @@ A recipe file is YAML and holds only what differs from the defaults::
 import dataclasses
 import math
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
 from ..vocabulary import Keep, Schedule
 from .published_names import WHOLE_NAMES, with_own_names
+from .recipe_files import names_in_package, read_recipe_file
 from .recipe_values import build_section, field_types, unknown_name
 from .sections import (
     AugmentationRecipe,
@@ -86,8 +86,7 @@ class TrainingRecipe:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with the package."""
-    folder = resources.files(__package__) / "recipes"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith("yaml"))
+    return names_in_package(__package__)
 
 
 def load_recipe(
@@ -110,7 +109,7 @@ def load_recipe(
     >>> load_recipe("paper", {"data.batch_size": "64"}).data.batch_size
     64
     """
-    content, where = _read_recipe(name_or_path)
+    content, where = read_recipe_file(name_or_path, __package__)
     values = with_own_names(content, where)
     for settings in overrides:
         changes = with_own_names(_by_section(settings or {}), where, values)
@@ -140,29 +139,6 @@ def _by_section(settings: Mapping[str, object]) -> dict[str, Any]:
         else:
             raise OptionError(f"{dotted!r} is no section.option; write for example optimizer.lr=1")
     return values
-
-
-def _read_recipe(name_or_path: str | Path) -> tuple[dict[str, Any], str]:
-    import yaml
-
-    packaged = resources.files(__package__) / "recipes" / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
-    if packaged.is_file():
-        text, where = packaged.read_text(encoding="utf-8"), f"recipe {name_or_path}"
-    elif path.is_file():
-        text, where = path.read_text(encoding="utf-8"), f"recipe {path}"
-    else:
-        raise OptionError(
-            f"there is no recipe {str(name_or_path)!r}; use {', '.join(recipe_names())}, "
-            "or the path of a YAML file"
-        )
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise OptionError(f"{where} is not YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise OptionError(f"{where} must hold sections such as `data:`; found {type(values)}")
-    return values, where
 
 
 def _check_ranges(recipe: TrainingRecipe, where: str) -> None:

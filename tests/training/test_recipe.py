@@ -82,9 +82,10 @@ def test_files_that_are_no_recipes_are_refused(tmp_path):
     with pytest.raises(OptionError, match="demo, paper, small"):
         load_recipe("dmeo")
     path = tmp_path / "bad.yaml"
-    path.write_text("a: [1, 2")
-    with pytest.raises(OptionError, match="is not YAML"):
-        load_recipe(path)
+    for content in (b"a: [1, 2", b"\x7fELF\xd0"):
+        path.write_bytes(content)
+        with pytest.raises(OptionError, match="is not YAML"):
+            load_recipe(path)
     path.write_text("- 1")
     with pytest.raises(OptionError, match="must hold sections"):
         load_recipe(path)

@@ -15,11 +15,11 @@ A recipe file is YAML. Stages are a list; the other sections hold what differs f
 
 import dataclasses
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ...errors import OptionError
+from ..recipe_files import names_in_package, read_recipe_file
 from ..recipe_values import build_section, unknown_name
 from .recipe_checks import check_dataset, check_sections, check_stage
 from .sections import ViewDataset, ViewsData, ViewsLoss, ViewsModel, ViewStage, ViewsTrainer
@@ -106,8 +106,7 @@ def _datasets(values: Mapping[str, Any], where: str) -> tuple[ViewDataset, ...]:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with the package."""
-    folder = resources.files(__package__) / "recipes"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith("yaml"))
+    return names_in_package(__package__)
 
 
 def load_views_recipe(
@@ -131,22 +130,7 @@ def load_views_recipe(
     >>> recipe.stages[0].steps, recipe.model.preset
     (30, 'tiny')
     """
-    import yaml
-
-    packaged = resources.files(__package__) / "recipes" / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
-    if not packaged.is_file() and not path.is_file():
-        raise OptionError(
-            f"there is no recipe {str(name_or_path)!r}; use {', '.join(recipe_names())}, "
-            "or the path of a YAML file"
-        )
-    where = f"recipe {name_or_path}"
-    try:
-        source = packaged if packaged.is_file() else path
-        values = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionError(f"{where} is not YAML: {error}") from error
-    content = _mapping(values, where)
+    content, where = read_recipe_file(name_or_path, __package__)
     for dotted, value in (overrides or {}).items():
         _override(content, dotted, value)
     return ViewsRecipe.from_dict(content, where)
