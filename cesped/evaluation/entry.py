@@ -19,6 +19,7 @@ from cesped.evaluation.inputs import read_known_entry
 from cesped.evaluation.kept import check_kept, score_kept
 from cesped.evaluation.map_figures import rows_of_maps, score_all_maps
 from cesped.evaluation.map_intervals import check_map_groups, map_interval_stamp, map_intervals
+from cesped.evaluation.misread import notes_on_misreadings
 from cesped.evaluation.outputs import write_evaluation
 from cesped.evaluation.published import published_metrics
 from cesped.evaluation.results import EvaluationResult, MetricRow
@@ -131,11 +132,26 @@ def evaluate_entry(
         map_groups=check_map_groups(map_groups, halves),
     )
     result, maps = score_setting(setting, progress)
+    result = replace(result, notes=(*result.notes, *_misreadings(setting, result)))
     stamps = {**result.stamps, "seconds": round(time.monotonic() - started, 3)}
     result = replace(result, stamps=stamps)
     if outdir is None:
         return result
     return write_evaluation(result, named_maps(setting, maps), setting.pixel_size_angst, outdir)
+
+
+def _misreadings(setting: Setting, result: EvaluationResult) -> tuple[str, ...]:
+    """Return what seems to be wrong with the predictions; ab initio poses have notes of their own.
+
+    Notes of misread poses come from those poses alone, so all processes have the same.
+    """
+    table = result.particles
+    first, second = (
+        table.loc[table["half"] == half, "angular_error_deg"].to_numpy() for half in (0, 1)
+    )
+    return notes_on_misreadings(
+        setting.halves, (first, second), setting.prediction_type, setting.symmetry, setting.seed
+    )
 
 
 def score_setting(

@@ -24,10 +24,6 @@ from cesped.vocabulary import PoseOrigin, PredictionType
 
 FloatArray = NDArray[np.float64]
 
-#: Views that a weighted map needs for each pixel along its box: with fewer, correlations of the
-#: native engine and of RELION were more than 0.002 apart (docs/reconstruction.md).
-FEWEST_PER_PIXEL = 2.0
-
 
 @dataclass(frozen=True)
 class PredictedHalf:
@@ -54,20 +50,6 @@ class PredictedHalf:
         if not (use_pred_confidence and self.has_confidence):
             return None
         return self.predicted.confidence
-
-
-def effective_number(weights: FloatArray) -> float:
-    """Return `(sum w)^2 / sum w^2`: how many particles of equal weight scatter a mean as much.
-
-    L. Kish, Survey Sampling (1965).
-
-    Examples
-    --------
-    >>> effective_number(np.array([1.0, 1.0, 0.0]))
-    2.0
-    """
-    scaled = weights / weights.max()
-    return float(scaled.sum() ** 2 / np.square(scaled).sum())
 
 
 def pair_predictions(
@@ -130,7 +112,8 @@ def check_confidence(poses: Poses, path: str) -> None:
     if not poses.confidence.any():
         raise MetadataError(
             f"{path}: rlnParticleFigureOfMerit is 0 in all {len(poses)} rows, so no particle "
-            "would be reconstructed; predict a confidence, or do not use it"
+            "would be reconstructed; predict a confidence, or do not use it "
+            "(--NOT_usePredConfidence)"
         )
 
 
@@ -158,38 +141,6 @@ def check_predictions(
             f"which is {box_angst:g} angstrom wide ({outside.size} such rows); give "
             "rlnOriginXAngst and rlnOriginYAngst in angstrom"
         )
-
-
-def notes_on_weights(
-    halves: tuple[PredictedHalf, PredictedHalf], n_operators: int
-) -> tuple[str, ...]:
-    """Return a warning for each half whose weights leave too few particles for its box.
-
-    Parameters
-    ----------
-    halves : whose confidence weights their maps
-    n_operators : of the point group, each of which makes a view of a particle
-
-    Notes
-    -----
-    Voxels that only particles of little weight touch amplify rounding errors in each gridding
-    iteration, in RELION's program as in ours, so that the two drift apart: measured in
-    docs/reconstruction.md.
-    """
-    notes = []
-    for number, half in enumerate(halves):
-        weights = half.weights(True)
-        size = half.table.image_size
-        if weights is None or effective_number(weights) * n_operators >= FEWEST_PER_PIXEL * size:
-            continue
-        notes.append(
-            f"The confidence of half {number} leaves an effective number of "
-            f"{effective_number(weights):.0f} of {len(weights)} particles, too few for a box of "
-            f"{size} px: figures of its weighted map hang on rounding and may differ from those of "
-            "RELION. Use --backend relion to be equal to other RELION results, or leave the "
-            "confidence out (--NOT_usePredConfidence)."
-        )
-    return tuple(notes)
 
 
 def notes_on_origins(

@@ -89,4 +89,24 @@ def _remedy(
             )
         if of_other_half.any() and (of_other_half | predicted.isin(truth)).all():
             return "Particles of both halves are in this one file: write those of each half apart."
+    renamed = _renamed(truth, predicted)
+    if renamed is not None:
+        return (
+            f"They seem to be the same particles under other names: {renamed[1]!r} for "
+            f"{renamed[0]!r}. Keep the rlnImageName of the entry as it stands there."
+        )
     return "Predict every particle of this half once, under the rlnImageName of the entry."
+
+
+def _renamed(truth: pd.Index, predicted: pd.Index) -> tuple[str, str] | None:
+    """Return two names of a particle if all agree but for zeros and folders; None otherwise."""
+    known, given = ({_core(name): name for name in names} for names in (truth, predicted))
+    if len(given) != len(predicted) or known.keys() != given.keys():
+        return None
+    core = _core(truth[0])
+    return str(known[core]), str(given[core])
+
+
+def _core(name: str) -> tuple[str, str]:
+    number, _, stack = str(name).partition("@")
+    return number.lstrip("0"), stack.replace("\\", "/").rpartition("/")[2]

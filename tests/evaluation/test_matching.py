@@ -55,3 +55,21 @@ def test_a_file_of_both_halves_is_recognised():
 
 def test_row_numbers_are_whole_numbers_of_the_platform():
     assert match_rows(["b", "a"], np.array(["a", "b"], dtype=object), **FILES).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["1@p.mrcs", "2@p.mrcs"], ["000002@Extract/job1/p.mrcs", "000001@Extract/job1/p.mrcs"]],
+)
+def test_names_that_differ_in_zeros_or_folders_are_told(given):
+    with pytest.raises(
+        IdMismatchError, match=r"same particles under other names: '[^']+' for '0000"
+    ):
+        match_rows(["000001@p.mrcs", "000002@p.mrcs"], given, **FILES)
+
+
+def test_other_particles_of_a_stack_are_not_taken_for_the_same():
+    with pytest.raises(IdMismatchError, match="Predict every particle"):
+        match_rows(["1@p.mrcs", "2@p.mrcs"], ["1@p.mrcs", "3@p.mrcs"], **FILES)
+    with pytest.raises(IdMismatchError, match="Predict every particle"):
+        match_rows(["1@a/p.mrcs", "1@b/p.mrcs"], ["1@c/p.mrcs", "1@c/p.mrcs"], **FILES)

@@ -20,6 +20,8 @@ from cesped.errors import DownloadError, ProgramNotFoundError, RecordError, Serv
 _HOST = "zenodo.org"
 _TIMEOUT_S = 600.0  # its own retries, with the waits that the server asks for, end before
 _STATUS = re.compile(r": (\d{3}) - ")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_LAST_ERROR = re.compile(r".*\bERROR\b:?\s*", re.DOTALL)
 
 
 def look_up_with_zenodo_get(number: int, stall_s: float) -> Record:
@@ -72,7 +74,7 @@ def _run(options: list[str], number: int, folder: Path, stall_s: float) -> None:
         raise ServerBusyError(f"zenodo-get had no answer within {_TIMEOUT_S:g} s") from error
     if finished.returncode == 0:
         return
-    said = " ".join(finished.stdout.split())[-500:]
+    said = _complaint(finished.stdout)
     status = _STATUS.search(said)
     if status is None:
         # what it says of timeouts and of servers that it cannot reach carries no status
@@ -84,6 +86,12 @@ def _run(options: list[str], number: int, folder: Path, stall_s: float) -> None:
     if code == 429 or code >= 500:
         raise ServerBusyError(f"{_HOST} does not tell what record {number} holds for now ({code})")
     raise DownloadError(f"{_HOST} refuses record {number} ({code}): it may be restricted")
+
+
+def _complaint(output: str) -> str:
+    """Return what the program says is wrong: its last error without colours and level names."""
+    plain = " ".join(_COLOUR.sub("", output).split())
+    return _LAST_ERROR.sub("", plain)[-500:]
 
 
 def _record(number: int, checksums: list[str], urls: list[str]) -> Record:

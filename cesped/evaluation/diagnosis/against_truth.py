@@ -55,6 +55,8 @@ def compare_with_truth(
     pixel_size_angst: FloatArray,
     group: PointGroup,
     generator: np.random.Generator,
+    *,
+    with_shifts: bool = True,
 ) -> tuple[tuple[Finding, ...], dict[str, float]]:
     """Return what is to be said of predictions whose truth is known.
 
@@ -64,6 +66,7 @@ def compare_with_truth(
     pixel_size_angst : `(P,)` [angstrom/px]
     group : symmetry of the particle
     generator : chooses among many particles, and shuffles
+    with_shifts : False to look at orientations and frame alone
 
     Returns
     -------
@@ -95,9 +98,9 @@ def compare_with_truth(
     angle_deg = _frame_angle_deg(fit, group)
     facts["frame_angle_deg"] = angle_deg
     found.append(_frame_finding(angle_deg, fit, len(truth)))
-    if best in (AS_GIVEN, OTHER_HAND, *ROWS):
+    if with_shifts and best in (AS_GIVEN, OTHER_HAND, *ROWS):
         order = _row_order(best, len(truth))
-        found.append(_shift_finding(truth, predicted.select(order), pixel_size_angst))
+        found.append(shift_finding(truth, predicted.select(order), pixel_size_angst))
     return tuple(found), facts
 
 
@@ -187,8 +190,14 @@ def _frame_finding(angle_deg: float, fit: FrameFit, count: int) -> Finding:
     )
 
 
-def _shift_finding(truth: Poses, predicted: Poses, pixel_size_angst: FloatArray) -> Finding:
-    """Return which reading of the predicted shifts is nearest to the true ones."""
+def shift_finding(truth: Poses, predicted: Poses, pixel_size_angst: FloatArray) -> Finding:
+    """Return which reading of the predicted shifts is nearest to the true ones.
+
+    Parameters
+    ----------
+    truth, predicted : poses of the same `P` particles
+    pixel_size_angst : `(P,)` [angstrom/px]
+    """
     scale = pixel_size_angst[:, None]
     true_px, given_px = truth.origins_angst / scale, predicted.origins_angst / scale
     left = {

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cesped.evaluation.diagnosis.suspects import (
@@ -125,7 +124,7 @@ def transfer(
         ctf = ctf.select(shuffled)
     values = ctf_half_plane(ctf, box, pixel_size_angst)
     if name == FLIPPED:
-        values = torch.abs(values)
+        values = values.abs()
     elif name == MULTIPLIED:
         values = values**2
     result: NDArray[np.float32] = values.numpy()

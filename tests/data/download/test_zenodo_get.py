@@ -173,3 +173,14 @@ def test_a_program_that_breaks(monkeypatch):
     Scripted(monkeypatch, code=1, says="Traceback: boom")
     with pytest.raises(DownloadError, match="boom"):
         look_up_with_zenodo_get(RECORD, stall_s=1)
+
+
+def test_its_complaint_is_told_without_its_colours_and_greetings(monkeypatch):
+    says = (
+        "\x1b[1mINFO\x1b[0m: Output directory: /tmp/x\n"
+        "\x1b[31m\x1b[1mERROR\x1b[0m: Error fetching metadata for record 1: no such host\n"
+    )
+    Scripted(monkeypatch, code=1, says=says)
+    with pytest.raises(ServerBusyError) as caught:
+        look_up_with_zenodo_get(RECORD, stall_s=1)
+    assert str(caught.value).endswith("(Error fetching metadata for record 1: no such host)")
