@@ -167,6 +167,9 @@ def chosen_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise OptionError(f"device {name!r}: torch sees no GPU here; use cpu or auto")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise OptionError(f"device {name!r} is none; use cpu, cuda or auto") from error
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise OptionError(f"device {name!r}: there are {count} GPUs here, counted from cuda:0")
+    return device

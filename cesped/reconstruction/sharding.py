@@ -105,10 +105,10 @@ class TorchrunShards:
 
         self.rank, self.size = rank, size
         self._group = torch.distributed
-        # tensors of a GPU travel by NCCL; words and everything else by gloo
+        # tensors of a GPU travel by NCCL, which wants one for each rank; all else by gloo
         self._for_gpus = (
             torch.distributed.new_group(backend="nccl", timeout=_PATIENCE)
-            if torch.cuda.is_available()
+            if _ranks_on_this_machine(size) <= torch.cuda.device_count()
             else None
         )
         self._told: BaseException | None = None
@@ -123,11 +123,17 @@ class TorchrunShards:
 
     def add_up(self, values: torch.Tensor, owner: int) -> None:
         """Add the values of all ranks up in those of `owner`; other ranks' are of no more use."""
-        group = self._for_gpus if values.is_cuda else None
+        here = values.device.type == "cpu"
         flat = values.view(-1)
         for start in range(0, len(flat), _CHUNK_VALUES):
             chunk = flat[start : start + _CHUNK_VALUES]
-            self._group.reduce(chunk, dst=owner, group=group)
+            if here or self._for_gpus is not None:
+                self._group.reduce(chunk, dst=owner, group=None if here else self._for_gpus)
+                continue
+            moved = chunk.cpu()  # gloo adds up what is in main memory
+            self._group.reduce(moved, dst=owner)
+            if owner == self.rank:
+                chunk.copy_(moved)
 
     def share(self, volume: Volume | None, box: int, owner: int) -> Volume:
         """Return the map that rank `owner` has made."""
@@ -171,6 +177,11 @@ class TorchrunShards:
         messages: list[str | None] = [None] * self.size
         self._group.all_gather_object(messages, mine)
         return messages
+
+
+def _ranks_on_this_machine(size: int) -> int:
+    """Return how many of `size` ranks share the GPUs of this machine, as torchrun says."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", size))
 
 
 @cache

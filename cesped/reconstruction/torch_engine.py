@@ -36,8 +36,8 @@ class TorchReconstructor(InProcessReconstructor):
 
     Parameters
     ----------
-    device : such as `cuda`, `cuda:1` or `cpu`; the GPU of this process's rank, else the CPU, when
-        None
+    device : such as `cuda`, the GPU of this process's rank, `cuda:1` or `cpu`; `cuda` if there is
+        any GPU, else `cpu`, when None
     memory_gb : the most memory to use on the device; 80 % of what is free there, or 4 GB on a CPU,
         when None
     shards : as for `InProcessReconstructor`
@@ -120,12 +120,12 @@ def _sums_bytes(box: int, padding: int) -> int:
 def _chosen_device(name: str | None) -> torch.device:
     """Return the device of that name, or this rank's GPU, or the CPU."""
     if name is None:
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        rank = int(os.environ.get("LOCAL_RANK", "0"))
-        return torch.device("cuda", rank % torch.cuda.device_count())
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+            rank = int(os.environ.get("LOCAL_RANK", "0"))
+            device = torch.device("cuda", rank % torch.cuda.device_count())
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise OptionError(

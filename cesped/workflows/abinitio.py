@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,7 @@ def find_poses(
     DiskFullError, UnwritableError
         If results cannot be written.
     """
+    from ..data.checksums import file_stamp
     from ..data.conventions import read_particle_table
     from ..inference.predict import chosen_device
 
@@ -117,15 +119,19 @@ def find_poses(
     report = folder / REPORT_NAME
     check_writable(report)
     place = chosen_device(chosen.device)
-    table = read_particle_table(star, root, require_poses=False)
-    _check_particles(table, folder)
-    _check_mask(chosen.mask, table)
-    made_from = _made_from(table, weights, chosen, place, reconstructor)
-    is_whole = all((folder / name).is_file() for name in (STAR_NAME, *MAP_NAMES, FIGURES_NAME))
+    products = (STAR_NAME, *MAP_NAMES, FIGURES_NAME, REPORT_NAME)
+    with ThreadPoolExecutor(1, "stamp") as beside:
+        stamp = beside.submit(file_stamp, weights)  # takes a second for two gigabytes
+        table = read_particle_table(star, root, require_poses=False)
+        _check_particles(table, folder)
+        _check_mask(chosen.mask, table)
+        is_whole = all((folder / name).is_file() for name in products)
+        model = read_weights(weights) if not is_whole and Path(weights).is_file() else None
+        made_from = _made_from(table, stamp.result(), chosen, place, reconstructor)
     if is_whole and is_made(report, made_from):
         say(f"{report} is up to date: nothing was done again")
     else:
-        model = read_weights(weights)
+        model = model or read_weights(weights)
         images = _network_images(table, model, chosen.image_size)
         fit = fit_of_images(images, weights)
         if fit is not None and not fit.is_known:
@@ -206,7 +212,7 @@ def _network_images(
 
 def _made_from(
     table: "ParticleTable",
-    weights: str | os.PathLike[str],
+    weights: dict[str, str],
     options: AbinitioOptions,
     place: "torch.device",
     reconstructor: "Reconstructor",
@@ -224,7 +230,7 @@ def _made_from(
         "program": f"cesped {__version__}",
         "particles": file_stamp(table.source),
         "images": stamps,
-        "weights": file_stamp(weights),
+        "weights": weights,
         "image_size_px": options.image_size or table.image_size,
         "numbers": "bfloat16" if half_width else "float32",
         "device": place.type,

@@ -9,7 +9,7 @@ from cesped.data.demo_entry import make_entry
 from cesped.data.demo_specifications import DemoSpecification
 from cesped.data.opening import open_entry
 from cesped.errors import CheckpointError, OptionError
-from cesped.inference.predict import predict_half, predict_particles
+from cesped.inference.predict import chosen_device, predict_half, predict_particles
 from cesped.io.star import read_star
 from cesped.models.prediction import PosePrediction
 from cesped.models.registry import PoseModel, build_model
@@ -141,3 +141,12 @@ def test_preparation_survives_a_checkpoint_and_memory(entry_dir):
     rows = np.array([5, 0, 11])
     torch.testing.assert_close(kept.read(rows), read.read(rows))
     assert kept.read(rows).shape == (3, 1, 16, 16)
+
+
+def test_a_gpu_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert chosen_device("cuda") == torch.device("cuda")
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(OptionError, match="'cuda:2': there are 2 GPUs here, counted from cuda:0"):
+        chosen_device("cuda:2")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from second_device import ELSEWHERE, second_device
+from second_device import ELSEWHERE, FarTensor, back, second_device, there
 
 from cesped.errors import GeometryError, OptionError
 from cesped.physics.torch_backprojection import TorchBackProjector
@@ -13,6 +13,7 @@ from cesped.physics.torch_weighting import weighting_bytes
 from cesped.reconstruction.backends import make_reconstructor
 from cesped.reconstruction.native import NativeReconstructor
 from cesped.reconstruction.protocol import PoseSet, ReconstructionOptions
+from cesped.reconstruction.sharding import TorchrunShards
 from cesped.reconstruction.torch_engine import TorchReconstructor
 from cesped.vocabulary import Backend, CtfCorrection
 
@@ -119,6 +120,49 @@ def test_the_budget_is_kept(make_particles, tmp_path):
         (found, _) = TorchReconstructor("cuda", memory_gb).reconstruct(table, pose_sets, OPTIONS)
         assert torch.cuda.max_memory_allocated() < 1e9 * memory_gb
         assert_same(found, expected)
+
+
+@pytest.mark.parametrize("name", ["cuda", None])
+def test_each_rank_of_a_machine_has_its_own_gpu(monkeypatch, name):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", lambda *_, device: asked.append(device))
+    for rank in ("0", "1", "2"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert TorchReconstructor(name).device == torch.device("cuda", int(rank) % 2)
+    assert TorchReconstructor("cuda:1").device == torch.device("cuda:1")
+    assert [device.index for device in asked] == [0, 1, 0, 1]
+
+
+class TwoRanks:
+    """Stands for torch.distributed: the other rank has the same values."""
+
+    def __init__(self):
+        self.groups = []
+
+    def new_group(self, **options):
+        return options["backend"]
+
+    def reduce(self, values, dst, group=None):
+        assert not isinstance(values, FarTensor) or group == "nccl"  # gloo knows main memory alone
+        self.groups.append(group)
+        values *= 2
+
+
+@pytest.mark.parametrize(("gpus", "group"), [(0, None), (1, None), (2, "nccl")])
+def test_sums_of_a_device_are_added_up_also_where_ranks_share_it(monkeypatch, gpus, group):
+    ranks = TwoRanks()
+    for name in ("new_group", "reduce"):
+        monkeypatch.setattr(torch.distributed, name, getattr(ranks, name))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setattr("cesped.reconstruction.sharding._CHUNK_VALUES", 4)
+    with second_device():
+        far = there(torch.arange(6.0))
+        TorchrunShards(0, 2).add_up(far, 0)
+        assert back(far).tolist() == [0, 2, 4, 6, 8, 10]
+    assert ranks.groups == [group, group]
 
 
 def test_impossible_devices_and_budgets_are_refused():

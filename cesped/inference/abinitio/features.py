@@ -9,9 +9,22 @@ from ...errors import GeometryError, OptionError
 from ...models.cryofastar.model import CryoFastAR
 from ...models.cryofastar.views import normalized_views
 from ...progress import SILENT, Progress
+from ...vocabulary import ViewNormalization
 
 #: Images whose grey values are normalised together, where the weights want that: a group's.
 _STACK = 128
+
+
+def normalized_stacks(images: torch.Tensor, kind: ViewNormalization) -> torch.Tensor:
+    """Return `(P, 1, H, W)` images normalised, where they count together in stacks of 128.
+
+    Raises
+    ------
+    ImageValueError
+        If an image has no contrast, or values that are not finite.
+    """
+    stacks = torch.split(images, _STACK)
+    return torch.cat([normalized_views(stack[None], kind)[0] for stack in stacks])
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ def encode_views(
                     "one size first"
                 )
             for stack in torch.split(batch, _STACK):
-                views = normalized_views(stack[None].to(device), model.normalization)[0]
+                views = normalized_stacks(stack.to(device), model.normalization)
                 features = model.encode(views)
                 parts.append(features if keep_on is None else features.to(keep_on))
                 advance(len(stack))

@@ -112,8 +112,10 @@ def poses_in_one_frame(
     size = min(views_per_group - 1, len(others))
     filled = torch.cat([others, others[: -len(others) % size]])
     device = next(model.parameters()).device
-    rotations, shifts = torch.empty(len(filled), 3, 3), torch.empty(len(filled), 2)
-    confidence, own = torch.empty(len(filled)), []
+    # results stay where they are made: fetching them one group after the other would wait for each
+    rotations = torch.empty(len(filled), 3, 3, device=device)
+    shifts = torch.empty(len(filled), 2, device=device)
+    confidence, own = torch.empty(len(filled), device=device), []
     with progress.task("posing particles", len(others)) as bar:
         advance = ImagesPerSecond(bar)
         for start in range(0, len(filled), size * groups_at_once):
@@ -123,18 +125,18 @@ def poses_in_one_frame(
             features = views.features[index.to(views.features.device)].to(device)
             maps = model.decode(features, views.rows, views.columns, with_images=False)
             found = poses_of_maps(maps, model.convention, weighted=weighted, ransac=ransac)
-            rotations[part] = found.rotations[:, 1:].flatten(0, 1).float().cpu()
-            shifts[part] = found.shifts_px[:, 1:].flatten(0, 1).float().cpu()
-            confidence[part] = found.confidence[:, 1:].flatten().float().cpu()
-            own.append((found.shifts_px[:, 0].float().cpu(), found.confidence[:, 0].float().cpu()))
+            rotations[part] = found.rotations[:, 1:].flatten(0, 1).float()
+            shifts[part] = found.shifts_px[:, 1:].flatten(0, 1).float()
+            confidence[part] = found.confidence[:, 1:].flatten().float()
+            own.append((found.shifts_px[:, 0].float(), found.confidence[:, 0].float()))
             advance(min(part.stop, len(others)) - min(start, len(others)))
     result = FramePoses(
         reference,
         torch.eye(3).repeat(count, 1, 1),
-        torch.cat([shift for shift, _ in own]).mean(dim=0).repeat(count, 1),
-        torch.cat([c for _, c in own]).mean().repeat(count),
+        torch.cat([shift for shift, _ in own]).cpu().mean(dim=0).repeat(count, 1),
+        torch.cat([c for _, c in own]).cpu().mean().repeat(count),
     )
-    result.rotations[others] = rotations[: len(others)]
-    result.shifts_px[others] = shifts[: len(others)]
-    result.confidence[others] = confidence[: len(others)]
+    result.rotations[others] = rotations[: len(others)].cpu()
+    result.shifts_px[others] = shifts[: len(others)].cpu()
+    result.confidence[others] = confidence[: len(others)].cpu()
     return result

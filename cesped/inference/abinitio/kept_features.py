@@ -8,8 +8,9 @@ so what follows does not depend on how often a run was interrupted.
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from ...data.particle_images import SampleImages
 from ...io.files import atomic_path, write_text_atomic
 from ...models.cryofastar.model import CryoFastAR
 from ...progress import SILENT, Progress
+from ...vocabulary import ViewNormalization
 from .feature_room import mapped_features
-from .features import ViewFeatures, encode_views
+from .features import ViewFeatures, normalized_stacks
 from .speed import ImagesPerSecond
 
 #: Particles of a chunk: two of the stacks that some weights want normalised together.
@@ -133,23 +135,70 @@ def encode_particles(
             reused += len(part)
     with progress.task("encoding particles", count, done=reused) as bar:
         advance = ImagesPerSecond(bar)
-        for start, chunk in _read_ahead(images, missing):
-            for number, batch in enumerate(torch.split(chunk, _BATCH)):
-                first = start + number * _BATCH
-                made = encode_views(model, [batch], device, features.device).features
-                features[first : first + len(batch)] = made
-                advance(len(batch))
-            if kept is not None:
-                kept.save(start, features[start : start + CHUNK])
+        with _Saver(kept) as saver:
+            for start, chunk in _read_ahead(images, missing, model.normalization, device):
+                for number, batch in enumerate(torch.split(chunk, _BATCH)):
+                    first = start + number * _BATCH
+                    with torch.inference_mode():
+                        made = model.encode(batch)
+                    features[first : first + len(batch)] = made.to(features.device)
+                    advance(len(batch))
+                saver.save(start, features[start : start + CHUNK])
     return ViewFeatures(features, rows, columns), reused
 
 
-def _read_ahead(images: SampleImages, starts: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield the images `(b, 1, n, n)` of chunks; the next is read while one is worked on."""
-    count = len(images.table)
+class _Saver:
+    """Writes chunks while others are encoded, one behind at most; what fails is raised here."""
+
+    def __init__(self, kept: FeatureFolder | None) -> None:
+        self._kept = kept
+        self._pool = ThreadPoolExecutor(1, "features")
+        self._pending: Future[None] | None = None
+
+    def save(self, start: int, features: torch.Tensor) -> None:
+        """Begin to write a chunk, once the one before is written."""
+        if self._kept is None:
+            return
+        self._wait()
+        self._pending = self._pool.submit(self._kept.save, start, features)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._wait()
+
+
+def _read_ahead(
+    images: SampleImages,
+    starts: Sequence[int],
+    normalization: ViewNormalization,
+    device: torch.device | str,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the normalised images `(b, 1, n, n)` of chunks, on the device.
+
+    The next chunk is read, taken there and normalised while one is worked on: on a GPU from pinned
+    memory and on a stream of its own, so that waiting for its check does not wait for the network.
+    """
+    count, place = len(images.table), torch.device(device)
+    is_gpu = place.type == "cuda"
+    stream = torch.cuda.Stream(place) if is_gpu else None  # type: ignore[no-untyped-call]
 
     def read(start: int) -> torch.Tensor:
-        return images.prepared(np.arange(start, min(start + CHUNK, count)))[:, None]
+        chunk = images.prepared(np.arange(start, min(start + CHUNK, count)))[:, None]
+        if stream is None:
+            return normalized_stacks(chunk.to(place), normalization)
+        with torch.cuda.stream(stream):
+            there = chunk.pin_memory().to(place, non_blocking=True)
+            there = normalized_stacks(there, normalization)
+            stream.synchronize()
+        return there
 
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(read, starts[0]) if starts else None
@@ -157,6 +206,8 @@ def _read_ahead(images: SampleImages, starts: Sequence[int]) -> Iterator[tuple[i
             if pending is None:  # not reached: there is a chunk ahead
                 return
             chunk = pending.result()
+            if stream is not None:  # its memory is not given away before the network has seen it
+                chunk.record_stream(torch.cuda.current_stream(place))
             more = number + 1 < len(starts)
             pending = reader.submit(read, starts[number + 1]) if more else None
             yield start, chunk

@@ -28,8 +28,9 @@ def weighted_kabsch(
     Notes
     -----
     Sums over points are in the points' type, in float32 about as exact as their digits; the 3 x 3
-    matrices are decomposed in float64. Points on a plane leave one singular value zero; the sign
-    of its vector is what makes the rotation proper. Autocast has no say.
+    matrices are decomposed in float64. Points on a plane leave one singular value zero, and what
+    its vectors are is left to the library and the device: the third one of either frame is taken as
+    the product of the other two, which is what makes the rotation proper. Autocast has no say.
     """
     with without_autocast(target):
         total = weights.sum(dim=-1, keepdim=True)
@@ -44,10 +45,14 @@ def weighted_kabsch(
             "the model that made them has diverged, or its input was not finite"
         )
     left, _, right = torch.linalg.svd(covariance)  # covariance = left S right
-    sign = torch.linalg.det(left @ right).sign()
-    flip = torch.ones_like(covariance[..., 0])
-    flip[..., 2] = sign
-    rotations = right.transpose(-1, -2) @ (flip[..., None] * left.transpose(-1, -2))
+    rotations = _right_handed(right.transpose(-1, -2)) @ _right_handed(left).transpose(-1, -2)
     turned = (rotations @ source_mean.double().transpose(-1, -2)).squeeze(-1)
     translations = target_mean.double().squeeze(-2) - turned
     return rotations.to(target.dtype), translations.to(target.dtype)
+
+
+def _right_handed(frames: torch.Tensor) -> torch.Tensor:
+    """Return `(..., 3, 3)` frames with the third column the cross product of the first two."""
+    first, second = frames[..., 0], frames[..., 1]
+    third = torch.linalg.cross(first, second)
+    return torch.stack([first, second, third], dim=-1)

@@ -207,6 +207,29 @@ def test_what_cannot_be_solved_is_refused():
         maps_of_poses(rotations, shifts[0], 8, 8)
 
 
+@pytest.mark.parametrize("third", ["other hand", "anything"])
+def test_poses_do_not_depend_on_vectors_of_no_singular_value(monkeypatch, third):
+    """Points lie on a plane: what libraries put there differs between devices."""
+    decompose = torch.linalg.svd
+
+    def elsewhere(matrices):
+        left, values, right = decompose(matrices)
+        left, right = left.clone(), right.clone()
+        if third == "other hand":
+            left[..., 2] *= -1
+        else:
+            left[..., 2], right[..., 2, :] = 7.0, torch.nan
+        return left, values, right
+
+    rotations, shifts = some_poses(2, 5)
+    maps = exact_maps(rotations, shifts, 8, 8, PAPER)
+    expected = poses_of_maps(maps)
+    monkeypatch.setattr(torch.linalg, "svd", elsewhere)
+    found = poses_of_maps(maps)
+    torch.testing.assert_close(found.rotations, expected.rotations, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found.rotations, rotations, atol=1e-10, rtol=0)
+
+
 @pytest.mark.gpu
 def test_poses_on_a_gpu():
     rotations, shifts = some_poses(4, 16, dtype=torch.float32)
