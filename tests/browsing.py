@@ -10,7 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-PATIENCE_S = 120
+PATIENCE_S = 600
 
 # Ahead of all other scripts: what goes wrong is kept.
 SPY = """<script>

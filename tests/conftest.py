@@ -5,6 +5,7 @@ printed at the end of the run. `CESPED_SKIP_SLOW=1` leaves out the slow ones,
 `CESPED_TEST_NETWORK=1` lets in those that leave this machine.
 """
 
+import math
 import os
 import shutil
 import sys
@@ -84,6 +85,8 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     """Let what is drawn without a generator be the same, whichever tests ran before."""
     _seed_torch()
+    if item.get_closest_marker("gpu") and _lacks_gpu() is None:
+        _let_gpu_be_exact()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,6 +100,14 @@ def _seed_torch() -> None:
         sys.modules["torch"].default_generator.manual_seed(0)
 
 
+def _let_gpu_be_exact():
+    """Hold a GPU to float32: its convolutions would round what they multiply to ten bits (TF32)."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.cuda.manual_seed_all(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _benchmark_dir_of_the_session(tmp_path_factory):
     """Point the default benchmark folder away from the user's, for subprocesses too."""
@@ -104,6 +115,9 @@ def _benchmark_dir_of_the_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(BENCHMARK_DIR_VARIABLE, str(folder))
         patch.setenv(OFFLINE_VARIABLE, "1")  # no test downloads by accident
+        # what is printed does not depend on how long it took
+        patch.setattr("cesped.progress_bars.REPORT_INTERVAL_S", math.inf)
+        patch.setattr("cesped.progress_bars._SHORT_S", math.inf)
         yield folder
 
 

@@ -91,7 +91,8 @@ def test_bytes_are_told_with_their_rate_and_what_is_left(monkeypatch):
     seconds = iter([0.0, 100.0, 101.0])
     monkeypatch.setattr(progress_bars.time, "monotonic", lambda: next(seconds))
     log = io.StringIO()
-    with LineProgress(log).task("fetching", 10**9, in_bytes=True, done=500_000_000) as advance:
+    watcher = LineProgress(log, interval_s=30)
+    with watcher.task("fetching", 10**9, in_bytes=True, done=500_000_000) as advance:
         advance(300_000_000)
     first, last = log.getvalue().splitlines()
     assert first == "fetching: 80 %, 800.0 MB of 1.0 GB at 3.0 MB/s, 1 min 7 s left"

@@ -26,7 +26,7 @@ def stories(untouched_project, tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     command = [sys.executable, str(WRITER), str(folder), str(untouched_project.folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, env=environment, timeout=300, check=False)
+    run = subprocess.run(command, capture_output=True, env=environment, timeout=1800, check=False)
     assert run.returncode == 0, run.stderr.decode()
     return json.loads(run.stdout)
 

@@ -41,7 +41,7 @@ def run_python(words, folder, dies=False, **variables):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         check=False,
     )
     assert (finished.returncode == 0) is not dies, finished.stderr[-4000:]

@@ -145,7 +145,7 @@ def test_weights_are_begun_with_and_remembered(trained, source_of, tmp_path):
 def test_killed_along_the_way_it_ends_in_the_same_bytes(tmp_path, every):
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(tmp_path), str(every)],
-        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=600, check=False,
+        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     story = json.loads(done.stdout)

@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("team")
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(folder)],
-        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=600, check=False,
+        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()[-4000:]
     return folder

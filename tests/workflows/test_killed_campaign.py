@@ -23,7 +23,7 @@ def test_killed_along_the_way(tmp_path, kills):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(tmp_path), str(kills)],
-        capture_output=True, env=environment, timeout=1200, check=False,
+        capture_output=True, env=environment, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     story = json.loads(done.stdout)

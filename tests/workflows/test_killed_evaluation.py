@@ -19,7 +19,7 @@ SAME = (".mrc", ".map", "particles.csv", "fsc.csv")
 def test_killed_along_the_way(tmp_path, stride, page):
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(tmp_path), str(stride), page],
-        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=1200, check=False,
+        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     story = json.loads(done.stdout)

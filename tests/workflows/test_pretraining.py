@@ -194,7 +194,7 @@ def test_two_processes_wait_for_each_other(entry, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *words, "--trainer.strategy", "ddp"],
-        capture_output=True, env=environment, timeout=300, check=False, cwd=tmp_path,
+        capture_output=True, env=environment, timeout=1800, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     assert b"predictions_1.star" in done.stdout

@@ -34,7 +34,7 @@ def test_whoever_is_killed_nothing_is_lost(tmp_path, seed, rounds):
         write_structure(folder / f"s{number:02d}.pdb", number)
     words = [str(PROGRAM), str(folder), str(tmp_path), str(seed), str(rounds)]
     done = subprocess.run(
-        [sys.executable, *words], capture_output=True, timeout=600, check=False,
+        [sys.executable, *words], capture_output=True, timeout=1800, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()[-3000:]
