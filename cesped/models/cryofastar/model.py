@@ -74,6 +74,8 @@ class CryoFastAR(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if self.view_embedding.is_meta:  # weights come from elsewhere; drawing none takes a second
+            return
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
