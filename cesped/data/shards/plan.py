@@ -8,6 +8,7 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +166,7 @@ def parse_part(text: str | None) -> tuple[int, int]:
     Raises
     ------
     OptionError
-        If it is no part.
+        If it is no part, or the numbers of the array have gaps.
 
     Examples
     --------
@@ -174,13 +175,24 @@ def parse_part(text: str | None) -> tuple[int, int]:
     """
     environment = os.environ
     if text is None and "SLURM_ARRAY_TASK_COUNT" in environment:
-        first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
-        step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
-        task = (int(environment["SLURM_ARRAY_TASK_ID"]) - first) // max(1, step)
-        return task, int(environment["SLURM_ARRAY_TASK_COUNT"])
+        return _part_of_array(environment)
     if text is None:
         return int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))
     found = _PART.fullmatch(text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise OptionError(f"{text!r} is no part; give I/N with I from 1 to N, such as 2/8")
     return int(found[1]) - 1, int(found[2])
+
+
+def _part_of_array(environment: Mapping[str, str]) -> tuple[int, int]:
+    task, count = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "COUNT"))
+    first = int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
+    step = max(1, int(environment.get("SLURM_ARRAY_TASK_STEP", "1")))
+    last = int(environment.get("SLURM_ARRAY_TASK_MAX", first + (count - 1) * step))
+    if last != first + (count - 1) * step:
+        raise OptionError(
+            f"the {count} tasks of this SLURM array, from {first} to {last}, do not follow each "
+            "other, so which part is whose is not known; give all tasks again (finished shards are "
+            "left alone), or say --part"
+        )
+    return (task - first) // step, count

@@ -189,6 +189,11 @@ def test_parts_by_word_by_torchrun_and_by_slurm(monkeypatch):
     for name, value in (("ID", "12"), ("MIN", "10"), ("COUNT", "4")):
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
     assert parse_part(None) == (2, 4)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", "13")
+    assert parse_part(None) == (2, 4)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MAX", "17")  # --array=10-12,17
+    with pytest.raises(errors.OptionError, match="from 10 to 17, do not follow"):
+        parse_part(None)
     assert parse_part("1/2") == (0, 2)
     for text in ("0/2", "3/2", "x", "1"):
         with pytest.raises(errors.OptionError, match="is no part"):
