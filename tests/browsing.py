@@ -64,6 +64,7 @@ def browser(address, profile):
         "--headless",
         "--no-sandbox",
         "--no-first-run",
+        "--disable-dev-shm-usage",  # which is small in containers
         "--disable-background-networking",
         "--enable-unsafe-swiftshader",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

@@ -280,7 +280,7 @@ def test_no_other_script_runs(built, tmp_path):
     shown = subprocess.run(
         [
             *(BROWSER, "--headless", "--no-sandbox", f"--user-data-dir={tmp_path / 'profile'}"),
-            *("--dump-dom", page.as_uri()),
+            *("--disable-dev-shm-usage", "--dump-dom", page.as_uri()),
         ],
         capture_output=True,
         text=True,
