@@ -120,9 +120,10 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
             inference_mode=False,  # the averaged weights are exchanged in place around validation
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
+        reason = str(error).rstrip(".!")
         raise OptionError(
             f"trainer.accelerator={chosen.accelerator}, devices={chosen.devices}, "
-            f"strategy={chosen.strategy}, precision={chosen.precision}: {error} Correct the "
+            f"strategy={chosen.strategy}, precision={chosen.precision}: {reason}; correct the "
             "recipe, or leave these to their defaults"
         ) from error
 

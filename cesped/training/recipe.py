@@ -151,16 +151,16 @@ def _check_ranges(recipe: TrainingRecipe, where: str) -> None:
             "least 2"
         )
     positive = {
-        "pretraining.max_steps": 1 if ahead.max_steps is None else ahead.max_steps,
-        "pretraining.lr": 1.0 if ahead.lr is None else ahead.lr,
+        "pretraining.max_steps": _given(ahead.max_steps),
+        "pretraining.lr": _given(ahead.lr),
         "data.image_size": recipe.data.image_size,
         "data.batch_size": recipe.data.batch_size,
         "optimizer.lr": recipe.optimizer.lr,
         "trainer.max_epochs": recipe.trainer.max_epochs,
-        "trainer.steps_per_round": recipe.trainer.steps_per_round or 1,
-        "trainer.max_steps": recipe.trainer.max_steps or 1,
+        "trainer.steps_per_round": _given(recipe.trainer.steps_per_round),
+        "trainer.max_steps": _given(recipe.trainer.max_steps),
         "trainer.accumulate_grad_batches": recipe.trainer.accumulate_grad_batches,
-        "trainer.devices": 1 if recipe.trainer.devices is None else recipe.trainer.devices,
+        "trainer.devices": _given(recipe.trainer.devices),
         "trainer.num_nodes": recipe.trainer.num_nodes,
         "augmentation.copies": recipe.augmentation.copies,
     }
@@ -183,6 +183,11 @@ def _check_ranges(recipe: TrainingRecipe, where: str) -> None:
             "simulation.map takes their place; leave one out"
         )
     _check_augmentation(recipe.augmentation, where)
+
+
+def _given(value: float | None) -> float:
+    """Return a value that may be left out; one that is right where it was."""
+    return 1.0 if value is None else value
 
 
 def _check_parts(recipe: TrainingRecipe, where: str) -> None:

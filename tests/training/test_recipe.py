@@ -71,6 +71,8 @@ def test_a_file_holds_only_differences(tmp_path):
         ({"augmentation.copies": 3}, "multiple of 3: augmentation.copies 3 times"),
         ({"trainer.accumulate_grad_batches": 128}, "multiple of 128"),
         ({"trainer.devices": 0}, "must be above 0"),
+        ({"trainer.max_steps": 0}, "max_steps is 0; it must be above 0"),
+        ({"trainer.steps_per_round": 0}, "steps_per_round is 0; it must be above 0"),
     ],
 )
 def test_what_is_wrong_is_named(overrides, message):

@@ -51,6 +51,8 @@ COLUMNS = {
     "pcc_to_truth": ("PCC to truth", ".3f"),
     "resolution_to_truth_05_angst": ("FSCR0.5 to truth (Å)", ".1f"),
     "delta_pcc": ("ΔPCC", ".3f"),
+    "mean_delta_fsc": ("ΔFSC", ".3f"),
+    "delta_resolution_05_angst": ("ΔFSCR0.5 (Å)", ".1f"),
     "resolution_halves_0143_angst": ("FSCR0.143 of halves (Å)", ".1f"),
 }
 KINDS = ("random", "another particle's", "best constant")
@@ -167,12 +169,7 @@ def tell_half(name, prediction, halfset, benchmark_dir):
 
 def figures(name, result):
     """Return the row of a table for the evaluation of some poses; masked figures of maps."""
-    found = {
-        row.metric: row.value
-        for row in sorted(result.rows, key=lambda row: row.masked)
-        if row.half == "all"
-    }
-    return {"poses": name, **{column: found[column] for column in COLUMNS}}
+    return {"poses": name, **{column: result.metrics[column] for column in COLUMNS}}
 
 
 def as_markdown(rows):

@@ -7,6 +7,9 @@ from ...errors import OptionError
 from ..encoders.compact import CompactEncoder
 from ..encoders.resnet import ResNet, load_encoder_weights
 
+#: Of the spherical harmonics that e3nn computes.
+_LARGEST_DEGREE = 12
+
 
 def build_encoder(
     name: str,
@@ -52,13 +55,14 @@ def check_options(options: Mapping[str, Any]) -> None:
     wrong += [name for name in ("label_smoothing",) if not options[name] < 1]
     wrong += [name for name in ("max_shift_share",) if not 0 < options[name] <= 0.5]
     wrong += [name for name in ("sampled_share",) if not 0 < options[name] <= 1]
+    wrong += [name for name in ("l_max",) if not 0 <= options[name] <= _LARGEST_DEGREE]
     wrong += [name for name in ("input_px",) if options[name] is not None and options[name] < 8]
     if wrong:
         found = ", ".join(f"{name}={options[name]!r}" for name in wrong)
         raise OptionError(
             f"image2sphere: {found} is out of range; shares lie between 0 and 1 (max_shift_share "
-            "up to 0.5), widths and weights are not negative, turns and channels at least 1, and "
-            "input_px at least 8"
+            "up to 0.5), widths and weights are not negative, turns and channels at least 1, "
+            f"l_max 0 to {_LARGEST_DEGREE}, and input_px at least 8"
         )
 
 
