@@ -179,6 +179,14 @@ def _is_explained(error: Exception) -> bool:
     return _lacks_memory(error)
 
 
+#: What asks for less of a GPU, command by command.
+_OF_A_GPU = (
+    "a GPU is full: lower --memory-gb (--backend torch), double "
+    "trainer.accumulate_grad_batches (train) or trainer.parts (train-views), lower --views "
+    "(abinitio), end what else runs there, or take --device cpu"
+)
+
+
 def _lacks_memory(error: Exception) -> bool:
     # torch has no type for it on the processor, and one of its own on a GPU
     signs = ("out of memory", "allocate memory", "not enough memory")
@@ -189,7 +197,8 @@ def _explain(error: Exception) -> str:
     """Return the message of an error; what the system refused is told with the file it is about."""
     if not isinstance(error, CespedError | OSError):
         first_line = (str(error).splitlines() or ["no details"])[0]
-        return f"not enough memory ({first_line}); use smaller images, maps or batches"
+        remedy = _OF_A_GPU if "CUDA" in first_line else "use smaller images, maps or batches"
+        return f"not enough memory ({first_line}); {remedy}"
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     if isinstance(error, CespedError):

@@ -53,7 +53,8 @@ class BatchAugmentation:
         Parameters
         ----------
         images, rotations, origins_px : on any device; origins in pixels of these images
-        generator : on the CPU, so that every device draws the same
+        generator : on the CPU, so that every device draws the same moves. Noise of images on a GPU
+            is drawn there, from a seed out of this: on the CPU it would take as long as the step
         images_seen : in the training so far; schedules go by it
         """
         if self._augmenter is not None:
@@ -64,6 +65,7 @@ class BatchAugmentation:
                 generator=generator,
                 images_seen=images_seen,
                 noise_deviation=self._noise_deviation,
+                grey_generator=_beside(images, generator),
             )
         move = draw_moves(len(images), self.recipe, generator)
         moved = images
@@ -71,8 +73,9 @@ class BatchAugmentation:
             moved = move_images(images, move, oversampling=_OVERSAMPLING)
         if self.recipe.noise_std > 0:
             strength = torch.rand(len(images), 1, 1, 1, generator=generator)
-            noise = torch.randn(images.shape, generator=generator) * strength
-            moved = moved + self.recipe.noise_std * noise.to(moved)
+            source = _beside(images, generator)
+            noise = torch.randn(images.shape, generator=source, device=source.device)
+            moved = moved + self.recipe.noise_std * (noise * strength.to(noise)).to(moved)
         turned = move.apply_to_rotations(_numbers(rotations))
         origins = move.apply_to_origins_px(_numbers(origins_px))
         return (
@@ -80,6 +83,14 @@ class BatchAugmentation:
             torch.from_numpy(turned).to(rotations),
             torch.from_numpy(origins).to(origins_px),
         )
+
+
+def _beside(images: torch.Tensor, generator: torch.Generator) -> torch.Generator:
+    """Return a generator on the GPU of the images, seeded by another; that one, without a GPU."""
+    if not images.is_cuda:
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.Generator(images.device).manual_seed(seed)
 
 
 def _numbers(tensor: torch.Tensor) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -74,7 +75,12 @@ class PoseDataModule(pl.LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
+            # so that a GPU takes them while it computes
+            pin_memory=workers > 0 and self._goes_to_gpu(),
         )
+
+    def _goes_to_gpu(self) -> bool:
+        return self._recipe.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 class _Announced(Dataset[Any]):

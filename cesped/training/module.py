@@ -50,6 +50,7 @@ class PoseModule(pl.LightningModule):
         self.average = WeightAverage(model) if recipe.trainer.average_decay else None
         # part of the state: what a plateau has made of the rate survives a restart
         self.register_buffer("rate_scale", torch.ones((), dtype=torch.float64))
+        self._rate_scale: float | None = None  # its value: a device is not waited for at each step
         self._losses: list[float] = []
         self._errors_deg: list[np.ndarray] = []
 
@@ -145,6 +146,18 @@ class PoseModule(pl.LightningModule):
     def halve_rate(self) -> None:
         """Use half of the learning rate from the next step on."""
         self.get_buffer("rate_scale").mul_(0.5)
+        self._rate_scale = None
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        """Take a state over, and the scale of the rate with it."""
+        self._rate_scale = None
+        return super().load_state_dict(*args, **options)
+
+    def _scaled_rate(self, step: int) -> float:
+        """Return the share of the learning rate that counts in a step."""
+        if self._rate_scale is None:
+            self._rate_scale = float(self.get_buffer("rate_scale"))
+        return self._rate_scale * rate_factor(step, self.total_steps, self.recipe.optimizer)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return RAdam and the schedule of the recipe."""
@@ -157,9 +170,7 @@ class PoseModule(pl.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: (
-                float(self.get_buffer("rate_scale")) * rate_factor(step, self.total_steps, recipe)
-            ),
+            lambda step: self._scaled_rate(step),  # a state holds what any other callable holds
         )
         return {
             "optimizer": optimizer,

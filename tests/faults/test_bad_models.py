@@ -91,6 +91,21 @@ def test_images_beyond_any_memory(project, capsys, door, option):
     assert not list(project.out.rglob("*.ckpt"))
 
 
+def test_a_full_gpu_is_told_with_the_options_that_ask_less_of_it(project, capsys, monkeypatch):
+    from cesped.models.registry import PoseModel
+
+    def full(self, *args, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 ...")
+
+    monkeypatch.setattr(PoseModel, "train", full)
+    assert go_through("train", project) == 1
+    assert_says(
+        capsys.readouterr().err,
+        r"memory \(CUDA out of memory\. Tried to allocate 2\.00 GiB\.\); a GPU is full: .*"
+        r"--memory-gb.*trainer\.accumulate_grad_batches \(train\)",
+    )
+
+
 def test_a_training_without_numbers_stops(project, capsys):
     more = ["--optimizer.lr", "1e30", "--trainer.max_steps", 5]
     assert go_through("train", project, *more) == 1

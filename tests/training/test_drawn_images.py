@@ -248,6 +248,20 @@ def test_validation_batches_pass_as_they_are(half, own_map):
     assert torch.equal(batch.images, particles.read(np.arange(4)))
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "has_gpu", "pinned"),
+    [("auto", True, True), ("gpu", True, True), ("cpu", True, False), ("auto", False, False)],
+)
+def test_workers_hand_a_gpu_batches_that_it_can_take_while_it_computes(
+    half, own_map, monkeypatch, accelerator, has_gpu, pinned
+):
+    recipe = recipe_with(own_map, data__num_data_workers=1, trainer__accelerator=accelerator)
+    particles = PreparedParticles(half[1], options_of(recipe))
+    module = PoseDataModule(particles, np.arange(30), np.arange(4), recipe)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert module.val_dataloader().pin_memory is pinned
+
+
 @pytest.mark.parametrize("coloured", [True, False])
 def test_images_are_drawn_on_the_device_that_trains(half, own_map, monkeypatch, coloured):
     """The way that a GPU takes, without one."""

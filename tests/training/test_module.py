@@ -75,8 +75,12 @@ def test_a_plateau_halves_the_rate_for_good():
     schedule.step()
     assert schedule.get_last_lr() == [pytest.approx(5e-4)]
     again = PoseModule(PlainCnn("C1"), load_recipe("paper"), total_steps=10)
+    chosen = again.configure_optimizers()  # before the state comes, as Lightning does
     again.load_state_dict(module.state_dict())
     assert float(again.get_buffer("rate_scale")) == 0.5
+    chosen["optimizer"].step()
+    chosen["lr_scheduler"]["scheduler"].step()
+    assert chosen["lr_scheduler"]["scheduler"].get_last_lr() == [pytest.approx(5e-4)]
 
 
 def test_the_mean_of_the_weights_runs_behind_them():

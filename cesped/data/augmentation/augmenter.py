@@ -113,6 +113,7 @@ class Augmenter:
         generator: torch.Generator | None = None,
         images_seen: int | None = None,
         noise_deviation: float = 1.0,
+        grey_generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return changed images with their rotations and origins; those given stay as they are.
 
@@ -125,6 +126,8 @@ class Augmenter:
             draws the same for every device.
         images_seen : what schedules go by; the augmenter's own count when None
         noise_deviation : of the background of these images: `Preprocessor.noise_deviation`
+        grey_generator : source of what is drawn to change grey values, noise for each pixel among
+            it, which a device draws faster than it gets there; `generator` when None
 
         Returns
         -------
@@ -141,7 +144,7 @@ class Augmenter:
         source = generator or self._own_generator()
         move, rounds, seen = self._draw(len(images), images.shape[-1], source, images_seen)
         moved = move_images(images, move, oversampling=self.oversampling)
-        self._change_greys(moved, noise_deviation, rounds, seen, source)
+        self._change_greys(moved, noise_deviation, rounds, seen, source, grey_generator)
         turned = move.apply_to_rotations(_numbers(rotations))
         origins = move.apply_to_origins_px(_numbers(origins_px))
         return moved, _like(turned, rotations), _like(origins, origins_px)
@@ -268,9 +271,10 @@ class Augmenter:
         rounds: NDArray[np.int64],
         seen: int,
         generator: torch.Generator | None,
+        grey_generator: torch.Generator | None = None,
     ) -> list[str]:
         """Change the grey values of `images` `(B, C, n, n)` in place; return what was done."""
-        applied = []
+        applied, source = [], grey_generator or generator
         for number in range(self.plan.max_rounds):
             for name, operation, probability in self.plan.grey:
                 p = probability.after(seen)
@@ -278,7 +282,7 @@ class Augmenter:
                 if not chosen.any():
                     continue
                 where = torch.from_numpy(np.flatnonzero(chosen)).to(images.device)
-                images[where] = operation.apply(images[where], noise_deviation, generator)
+                images[where] = operation.apply(images[where], noise_deviation, source)
                 applied.append(name)
         return applied
 

@@ -66,6 +66,23 @@ def test_kernel_and_torch_augment_alike():
     assert torch.equal(here[1], there[1])
 
 
+def test_grey_values_may_be_drawn_from_elsewhere():
+    """A device draws noise faster than it gets there; moves are the same everywhere."""
+    images, rotations, origins_px = batch(64)
+    augmenter = Augmenter(ALL)
+
+    def augmented(grey_seed):
+        own = None if grey_seed is None else torch.Generator().manual_seed(grey_seed)
+        moves = torch.Generator().manual_seed(2)
+        return augmenter.augment(images, rotations, origins_px, moves, grey_generator=own)
+
+    first, again, other = augmented(5), augmented(5), augmented(6)
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(first[1], other[1])
+    assert torch.equal(augmented(None)[1], first[1])
+
+
 @pytest.mark.gpu
 def test_the_device_gives_the_same_numbers():
     images, rotations, origins_px = batch(64)
