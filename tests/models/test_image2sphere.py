@@ -366,6 +366,7 @@ def test_a_step_on_a_gpu_gives_the_same_numbers(options):
         {"test_time_turns": 0},
         {"label_smoothing": 1.0},
         {"l_max": 13},
+        {"sphere_features": -1},
         {"label_width_deg": -1.0},
         {"max_shift_share": 0.9},
         {"sampled_share": 0.0},

@@ -49,7 +49,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     lowest = {
         "image_channels": 1, "label_width_deg": 0, "label_smoothing": 0, "test_time_turns": 1,
-        "shift_weight": 0,
+        "shift_weight": 0, "sphere_features": 1, "so3_features": 1,
     }  # fmt: skip
     wrong = [name for name, bound in lowest.items() if not options[name] >= bound]
     wrong += [name for name in ("label_smoothing",) if not options[name] < 1]
@@ -61,8 +61,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         found = ", ".join(f"{name}={options[name]!r}" for name in wrong)
         raise OptionError(
             f"image2sphere: {found} is out of range; shares lie between 0 and 1 (max_shift_share "
-            "up to 0.5), widths and weights are not negative, turns and channels at least 1, "
-            f"l_max 0 to {_LARGEST_DEGREE}, and input_px at least 8"
+            "up to 0.5), widths and weights are not negative, features, turns and channels at "
+            f"least 1, l_max 0 to {_LARGEST_DEGREE}, and input_px at least 8"
         )
 
 
