@@ -1,5 +1,7 @@
 """Batches in parts, copies, lower precision, compiled parts: the same training in another way."""
 
+import os
+import shutil
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +16,9 @@ from cesped.training.checkpoint import load_checkpoint, read_torch_file
 from cesped.training.fit import train_half
 from cesped.training.history import read_csv
 
+NEEDS_COMPILER = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler"
+)
 UNCHANGED = {
     "augmentation__max_turn_deg": 0.0,
     "augmentation__max_shift_px": 0.0,
@@ -115,8 +120,9 @@ def test_bf16_learns_about_the_same(make_recipe, entry_dir, tmp_path):
     ("make_recipe", "backend"),
     [
         (cnn_recipe, "eager"),
-        pytest.param(cnn_recipe, None, marks=pytest.mark.slow),
+        pytest.param(cnn_recipe, None, marks=[pytest.mark.slow, NEEDS_COMPILER]),
         pytest.param(tiny_recipe, "eager", marks=pytest.mark.slow),
+        pytest.param(tiny_recipe, None, marks=[pytest.mark.slow, NEEDS_COMPILER]),
     ],
 )
 def test_compiled_parts_learn_the_same(make_recipe, backend, entry_dir, tmp_path, monkeypatch):

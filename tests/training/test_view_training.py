@@ -206,7 +206,7 @@ def test_recomputed_activations_take_less_memory_and_have_the_same_gradients():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_blocks_are_those_that_are_compiled(monkeypatch, checkpointing):
     real, counters = torch.compile, torch._dynamo.utils.counters
-    monkeypatch.setattr(torch, "compile", lambda f: real(f, backend="eager"))  # no C++ compiler
+    monkeypatch.setattr(torch, "compile", lambda f, **options: real(f, backend="eager", **options))
     torch._dynamo.reset()
     counters.clear()
     model, plain = CryoFastAR(LEAST), CryoFastAR(LEAST)

@@ -245,7 +245,8 @@ class CryoFastAR(nn.Module):
         index = views % self.config.view_embeddings
         tokens = self.to_decoder(features) + self.view_embedding[index][:, None, :]
         tables = self._tables(rows, columns, self.config.decoder_heads, tokens)
-        reference, targets = tokens[:, :1], tokens[:, 1:]
+        # in memory as those of later blocks are, for which one translation then does
+        reference, targets = tokens[:, :1].contiguous(), tokens[:, 1:].contiguous()
         for integrate, update in zip(self.integrate, self.update, strict=True):
             reference = integrate(reference, targets, tables)
             targets = update(targets, reference, tables)
