@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cesped.data.table import ParticleTable
-from cesped.evaluation.half_sets import PredictedHalf, notes_on_origins, notes_on_weights
+from cesped.evaluation.half_sets import PredictedHalf, notes_on_origins
 from cesped.evaluation.inputs import KnownEntry
 from cesped.evaluation.results import METRIC_VERSION
 from cesped.evaluation.stamps import (
@@ -18,7 +18,6 @@ from cesped.evaluation.stamps import (
 from cesped.evaluation.uncertainty import IntervalOptions
 from cesped.evaluation.volumes import Volume
 from cesped.geometry.poses import Poses
-from cesped.geometry.symmetry import point_group
 from cesped.reconstruction.protocol import ReconstructionOptions, Reconstructor
 from cesped.vocabulary import Backend, PoseOrigin, PredictionType, Track
 
@@ -125,9 +124,6 @@ def notes_of(setting: Setting) -> tuple[str, ...]:
         notes.append("S2: angular errors are between viewing directions, maps use the true psi.")
     if setting.prediction_type is not PredictionType.SO3XR2:
         notes.append("Maps use the true shifts; the shift error is that of the files alone.")
-    if setting.use_pred_confidence and setting.engine.name is not Backend.RELION:
-        order = point_group(setting.symmetry).order
-        notes += notes_on_weights(setting.halves, order)
     return (*notes, *notes_on_origins(setting.halves, setting.prediction_type))
 
 

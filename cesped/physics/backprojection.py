@@ -36,6 +36,11 @@ class BackProjector:
     padding : size of the Fourier grid over the size of the box
     threads : threads to use; all that the process may run on when None
 
+    Attributes
+    ----------
+    relions_grid : weight on a grid of RELION's size, which takes up to four times as long: set it
+        where few particles have nearly all of the weight (`cesped.physics.gridding`)
+
     Raises
     ------
     OptionError
@@ -71,6 +76,7 @@ class BackProjector:
         self.threads = threads or available_threads()
         self._sums = FourierSums.empty(box, padding)
         self._is_whole = False
+        self.relions_grid = False
 
     def insert(
         self,
@@ -170,6 +176,7 @@ class BackProjector:
             (self.box, self.padding, self._is_whole), (other.box, other.padding, other._is_whole)
         )
         self._sums.add(other._sums)
+        self.relions_grid |= other.relions_grid
 
     def reconstruct(self, gridding: bool = True) -> NDArray[np.float32]:
         """Return the `(N, N, N)` [z, y, x] map; may be called again, or after a `merge`.
@@ -180,7 +187,9 @@ class BackProjector:
         """
         if not self._is_whole:
             self.symmetrise()
-        return weighted_map(self._sums, self.box, self.padding, gridding, self.threads)
+        return weighted_map(
+            self._sums, self.box, self.padding, gridding, self.threads, self.relions_grid
+        )
 
 
 def refuse_unlike_sums(mine: tuple[int, int, bool], theirs: tuple[int, int, bool]) -> None:

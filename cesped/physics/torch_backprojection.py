@@ -57,6 +57,7 @@ class TorchBackProjector:
         self._starts = torch.from_numpy(self._ball.starts).to(device)
         self._values = torch.zeros((self._ball.n_voxels, 3), device=device)
         self._is_whole = False
+        self.relions_grid = False  # as for `BackProjector`
         self._ky, self._kx = _slice_samples(box, device)
 
     @property
@@ -213,6 +214,7 @@ class TorchBackProjector:
             (self.box, self.padding, self._is_whole), (other.box, other.padding, other._is_whole)
         )
         self._values += other._values
+        self.relions_grid |= other.relions_grid
 
     def reconstruct(self, gridding: bool = True) -> NDArray[np.float32]:
         """Return the `(N, N, N)` [z, y, x] map; may be called again, or after a `merge`."""
@@ -221,9 +223,17 @@ class TorchBackProjector:
         needed = weighting_bytes(self.box, self.padding)
         if self._budget_bytes is not None and needed > self._budget_bytes:
             on_cpu = FourierSums(self._ball, self._values.cpu().numpy())
-            return weighted_map(on_cpu, self.box, self.padding, gridding, self.threads)
+            return weighted_map(
+                on_cpu, self.box, self.padding, gridding, self.threads, self.relions_grid
+            )
         return weighted_map_on_device(
-            self._ball, self._values, self.box, self.padding, gridding, self.threads
+            self._ball,
+            self._values,
+            self.box,
+            self.padding,
+            gridding,
+            self.threads,
+            self.relions_grid,
         )
 
 

@@ -56,7 +56,13 @@ def ball_chunks(ball: HalfBall, device: torch.device) -> Iterator[tuple[Tensor, 
 
 
 def weighted_map_on_device(
-    ball: HalfBall, values: Tensor, box: int, padding: int, gridding: bool, threads: int
+    ball: HalfBall,
+    values: Tensor,
+    box: int,
+    padding: int,
+    gridding: bool,
+    threads: int,
+    relions_grid: bool = False,
 ) -> NDArray[np.float32]:
     """Return the `(box, box, box)` map of whole sums.
 
@@ -67,10 +73,11 @@ def weighted_map_on_device(
     padding : size of the Fourier grid over the size of the box
     gridding : weight by the gridding iterations, else by the inverse of the denominator
     threads : threads for the last steps, which are done on the CPU
+    relions_grid : as for `gridding.gridding_weights`
     """
     size = padding * box
     if gridding:
-        n = convolution_size(ball.radius)
+        n = convolution_size(ball.radius, relions_grid)
         density = _to_grid(ball, values[:, 2], n, with_sphere=False)
         octant = blob_octant(n, ball.radius, size, padding)
         weights = _from_grid(ball, _gridding_weights(density, octant))

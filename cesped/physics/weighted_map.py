@@ -16,7 +16,14 @@ _MASK_EDGE_PX = 3.0
 Volume = NDArray[np.float32]
 
 
-def weighted_map(sums: FourierSums, box: int, padding: int, gridding: bool, threads: int) -> Volume:
+def weighted_map(
+    sums: FourierSums,
+    box: int,
+    padding: int,
+    gridding: bool,
+    threads: int,
+    relions_grid: bool = False,
+) -> Volume:
     """Return the `(box, box, box)` map of whole (`cesped.physics.grid_symmetry`) sums.
 
     The map is masked softly outside the sphere of radius box / 2, towards the mean of what is
@@ -29,9 +36,10 @@ def weighted_map(sums: FourierSums, box: int, padding: int, gridding: bool, thre
     padding : size of the Fourier grid over the size of the box
     gridding : weight by the gridding iterations, else by the inverse of the denominator
     threads : threads to use
+    relions_grid : as for `gridding_weights`
     """
     if gridding:
-        weights = gridding_weights(sums, padding * box, padding, threads)
+        weights = gridding_weights(sums, padding * box, padding, threads, relions_grid)
     else:
         weights = floored_weights(sums, padding, threads)
     volume = central_box(sums, weights, box, padding * box, threads)

@@ -17,7 +17,12 @@ from ..geometry.symmetry import PointGroup, point_group
 from ..progress import SILENT, Progress
 from ..vocabulary import Backend, CtfCorrection
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Volume
-from .sampling import check_pose_sets, check_sampled_alike, common_pixel_size_angst
+from .sampling import (
+    carried_by_few,
+    check_pose_sets,
+    check_sampled_alike,
+    common_pixel_size_angst,
+)
 from .sharding import ALONE, Shards
 
 if TYPE_CHECKING:  # takes a second to load, and most maps are made without it
@@ -26,6 +31,9 @@ if TYPE_CHECKING:  # takes a second to load, and most maps are made without it
 
 class SliceSums(Protocol):
     """Sums on a Fourier grid, and the map made of them: see `BackProjector`."""
+
+    #: whether to weight on a grid of RELION's size: see `BackProjector`
+    relions_grid: bool
 
     @property
     def sums(self) -> torch.Tensor:
@@ -190,6 +198,9 @@ class InProcessReconstructor(ABC):
         premultiplied = table.ctf_correction_done is CtfCorrection.CTF_MULTIPLY and options.ctf
         size = self._batch_size(box, n_held, options)  # refuses what does not fit
         all_sums = [self._new_sums(box, n_held, options) for _ in pose_sets]
+        order = point_group(options.symmetry).order
+        for sums, pose_set in zip(all_sums, pose_sets, strict=True):
+            sums.relions_grid = carried_by_few(pose_set, box, order)
         batches = _batches(self._shards.rows(len(table)), size)
         label = f"back-projecting {table.source}"
         with progress.task(label, sum(map(len, batches))) as advance:

@@ -25,7 +25,7 @@ from ..vocabulary import Backend
 from .protocol import HalfMaps, PoseSet, ReconstructionOptions, Reconstructor, Volume
 
 #: Raised when maps of an earlier version of this module must not be read any more.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 _SUFFIX = ".map"
 _DIGEST_BYTES = 32
 

@@ -1,14 +1,18 @@
-"""Whether particles can share one map: number, pixel size and box."""
+"""Whether particles can share one map: number, pixel size and box; and how many really do."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data.table import ParticleTable
 from ..errors import MetadataError, PixelSizeError
 from .protocol import PoseSet
 
 _PIXEL_SIZE_TOLERANCE = 1e-3
+#: Views of uneven weight that a map needs for each pixel along its box to be RELION's within 1e-4
+#: in `PCC` without a grid of RELION's size (docs/reconstruction.md).
+FEWEST_PER_PIXEL = 2.0
 
 
 def common_pixel_size_angst(table: ParticleTable) -> float:
@@ -73,3 +77,34 @@ def check_pose_sets(table: ParticleTable, pose_sets: Sequence[PoseSet]) -> None:
                 f"pose set {number} has {len(pose_set.poses)} poses for the {len(table)} "
                 f"particles of {table.source}; give one pose per particle, in the same order"
             )
+
+
+def effective_number(weights: NDArray[np.float64]) -> float:
+    """Return `(sum w)^2 / sum w^2`: how many particles of equal weight scatter a mean as much.
+
+    L. Kish, Survey Sampling (1965).
+
+    Examples
+    --------
+    >>> effective_number(np.array([1.0, 1.0, 0.0]))
+    2.0
+    """
+    scaled = weights / weights.max()
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+
+
+def carried_by_few(pose_set: PoseSet, box: int, n_operators: int) -> bool:
+    """Return whether weights leave so few views that a map hangs on what holds hardly any.
+
+    Voxels that only particles of little weight touch are divided by small numbers, ten times over.
+
+    Parameters
+    ----------
+    pose_set : all particles of a map
+    box : size of the map [px]
+    n_operators : of the point group, each of which makes a view of a particle
+    """
+    weights = pose_set.weights
+    if weights is None or not len(weights) or weights.min() == weights.max():
+        return False
+    return effective_number(weights) * n_operators < FEWEST_PER_PIXEL * box

@@ -14,6 +14,7 @@ from cesped.physics.gridding import (
     blob_profile,
     floored_weights,
     gridding_weights,
+    tabulated_blob_profile,
 )
 from cesped.physics.half_ball import FourierSums
 
@@ -63,7 +64,7 @@ def test_gridding_weights_are_those_of_relions_grid(box, padding):
     k = np.fft.fftfreq(points, 1 / points).astype(int)
     weights = (distances(points) < radius).astype(float)
     on_points = weights * density[np.ix_(k % size, k % size, k % size)]
-    blob = blob_profile(distances(points), size, padding)
+    blob = tabulated_blob_profile(distances(points), size, padding)
     for _ in range(GRIDDING_ITERATIONS):
         convolved = np.fft.fftn(np.fft.ifftn(weights * on_points) * blob)
         weights = weights / np.maximum(1e-6, np.abs(convolved))
@@ -80,7 +81,7 @@ def test_a_resampled_blob_convolves_alike(n):
     octant = blob_octant(n, radius, size, padding)
     kernels = []
     for samples, blob in (
-        (points, blob_profile(distances(points), size, padding)),
+        (points, tabulated_blob_profile(distances(points), size, padding)),
         (n, mirror(octant, n)),
     ):
         kernel = np.fft.fftshift(np.fft.ifftn(blob).real)
