@@ -176,7 +176,6 @@ class BackProjector:
             (self.box, self.padding, self._is_whole), (other.box, other.padding, other._is_whole)
         )
         self._sums.add(other._sums)
-        self.relions_grid |= other.relions_grid
 
     def reconstruct(self, gridding: bool = True) -> NDArray[np.float32]:
         """Return the `(N, N, N)` [z, y, x] map; may be called again, or after a `merge`.

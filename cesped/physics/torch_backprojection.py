@@ -214,7 +214,6 @@ class TorchBackProjector:
             (self.box, self.padding, self._is_whole), (other.box, other.padding, other._is_whole)
         )
         self._values += other._values
-        self.relions_grid |= other.relions_grid
 
     def reconstruct(self, gridding: bool = True) -> NDArray[np.float32]:
         """Return the `(N, N, N)` [z, y, x] map; may be called again, or after a `merge`."""

@@ -126,9 +126,10 @@ class InProcessReconstructor(ABC):
                 sets = [pair[half] for pair in pose_sets]
                 halves.append(self._accumulate(table, sets, n_held, options, progress))
         firsts, seconds = (self._gather(half) for half in halves)
+        box = tables[0].image_size
         made: list[list[Volume | None]] = []
         with shards.together(), progress.task("weighting the maps", len(pose_sets)) as advance:
-            while firsts:
+            for pair in pose_sets:
                 first, second = firsts.pop(0), seconds.pop(0)
                 if first is None or second is None:
                     made.append([None] * 3)
@@ -136,10 +137,10 @@ class InProcessReconstructor(ABC):
                     half0 = self._finished(first, group, options, 1)
                     half1 = self._finished(second, group, options, 1)
                     first.merge(second)
+                    first.relions_grid = carried_by_few(pair, box, group.order)
                     del second  # its memory is needed for the weighting
                     made.append([half0, half1, first.reconstruct(options.gridding)])
                 advance(1)
-        box = tables[0].image_size
         columns = [self._shared(list(column), box) for column in zip(*made, strict=True)]
         return [HalfMaps(*maps) for maps in zip(*columns, strict=True)]
 
@@ -200,7 +201,7 @@ class InProcessReconstructor(ABC):
         all_sums = [self._new_sums(box, n_held, options) for _ in pose_sets]
         order = point_group(options.symmetry).order
         for sums, pose_set in zip(all_sums, pose_sets, strict=True):
-            sums.relions_grid = carried_by_few(pose_set, box, order)
+            sums.relions_grid = carried_by_few([pose_set], box, order)
         batches = _batches(self._shards.rows(len(table)), size)
         label = f"back-projecting {table.source}"
         with progress.task(label, sum(map(len, batches))) as advance:

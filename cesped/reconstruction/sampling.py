@@ -93,18 +93,20 @@ def effective_number(weights: NDArray[np.float64]) -> float:
     return float(scaled.sum() ** 2 / np.square(scaled).sum())
 
 
-def carried_by_few(pose_set: PoseSet, box: int, n_operators: int) -> bool:
+def carried_by_few(pose_sets: Sequence[PoseSet], box: int, n_operators: int) -> bool:
     """Return whether weights leave so few views that a map hangs on what holds hardly any.
 
     Voxels that only particles of little weight touch are divided by small numbers, ten times over.
 
     Parameters
     ----------
-    pose_set : all particles of a map
+    pose_sets : together all particles of a map
     box : size of the map [px]
     n_operators : of the point group, each of which makes a view of a particle
     """
-    weights = pose_set.weights
-    if weights is None or not len(weights) or weights.min() == weights.max():
+    weights = np.concatenate(
+        [np.ones(len(one.poses)) if one.weights is None else one.weights for one in pose_sets]
+    )
+    if not len(weights) or weights.min() == weights.max():
         return False
     return effective_number(weights) * n_operators < FEWEST_PER_PIXEL * box

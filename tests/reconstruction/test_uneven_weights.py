@@ -41,11 +41,12 @@ def test_the_effective_number_is_that_of_equal_weights():
 def test_each_operator_makes_a_view_of_a_particle():
     poses = Poses(random_rotations(N, np.random.default_rng(0)), np.zeros((N, 2)), np.ones(N))
     uneven = PoseSet(poses, np.r_[np.ones(20), np.full(N - 20, 1e-9)])
-    assert carried_by_few(uneven, BOX, 1)
-    assert not carried_by_few(uneven, BOX, 4)
-    assert not carried_by_few(uneven, 10, 1)
-    assert not carried_by_few(PoseSet(poses), 1000, 1)
-    assert not carried_by_few(PoseSet(poses, np.full(N, 0.3)), 1000, 1)
+    assert carried_by_few([uneven], BOX, 1)
+    assert not carried_by_few([uneven], BOX, 4)
+    assert not carried_by_few([uneven], 10, 1)
+    assert not carried_by_few([uneven, PoseSet(poses)], BOX, 1)  # both halves together
+    assert not carried_by_few([PoseSet(poses)], 1000, 1)
+    assert not carried_by_few([PoseSet(poses, np.full(N, 0.3))], 1000, 1)
 
 
 @pytest.mark.relion
@@ -54,7 +55,7 @@ def test_each_operator_makes_a_view_of_a_particle():
 def test_maps_of_few_that_carry_the_weight_are_relions(particles, decades):
     """They are 3e-5 apart at four decades where the blob comes in again at another distance."""
     pose_sets = [PoseSet(particles.poses, spread_weights(decades))]
-    assert carried_by_few(pose_sets[0], BOX, 1)
+    assert carried_by_few(pose_sets, BOX, 1)
     (ours,) = NativeReconstructor().reconstruct(particles, pose_sets, OPTIONS)
     (theirs,) = RelionReconstructor().reconstruct(particles, pose_sets, OPTIONS)
     assert pearson_gap(ours, theirs) < 1e-6
