@@ -7,6 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+
+class _ShownCommand(TyperCommand):
+    """A command whose usage line leaves out arguments that its help leaves out."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line; a hidden argument has no name and no place there."""
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece != "[]..."]
+
 
 HELP_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -82,6 +92,7 @@ class Command:
             help=inspect.cleandoc(self.function.__doc__ or ""),
             epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines.splitlines()),
             context_settings=settings,
+            cls=_ShownCommand,
         )(self.function)
 
 

@@ -11,7 +11,8 @@ from .download import OneHalf, download
 from .entries import add, list_entries, show
 from .preprocess import jobs_of_entry, run
 
-TargetName = Annotated[str, typer.Option("--targetName", "-t", help="Name of the entry.")]
+# --t and --o stand on the published page, whose parser took any beginning of a name
+TargetName = Annotated[str, typer.Option("--targetName", "--t", "-t", help="Name of the entry.")]
 
 
 def add_entry(
@@ -38,7 +39,9 @@ def download_entry(
 def preprocess_entry(
     target: TargetName,
     halfset: Halfset,
-    out: Annotated[Path, typer.Option("--outDir", "-o", help="Folder for the prepared images.")],
+    out: Annotated[
+        Path, typer.Option("--outDir", "--o", "-o", help="Folder for the prepared images.")
+    ],
     image_size: Annotated[
         int | None, typer.Option("--image_size", "-s", help="Box of the prepared images [px].")
     ] = None,

@@ -105,7 +105,9 @@ def make(
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards.")],
 ) -> None:
-    """Read all shards of a folder and compare them with their checksums and with each other.
+    """Read all shards of a folder and check them.
+
+    They are compared with their checksums and with each other.
 
     Every fault is told, not only the first: shards that are damaged, cut, unfinished, or missing
     before the last one that is there, and structures that are in two shards.

@@ -87,7 +87,7 @@ def new(
         bool, typer.Option("--force", help="Replace predictions of the same entry.")
     ] = False,
 ) -> None:
-    """Make a submission of predictions, or add those of another entry to it.
+    """Make a submission, or add another entry to it.
 
     The star files and the score are copied into the folder, and manifest.toml is written. What
     is not told by options is marked FILL IN there: complete it with any editor.
@@ -191,7 +191,8 @@ def score(
         Path, typer.Option("--outdir", "-o", metavar="DIR", help="Folder for scores and reports.")
     ] = Path("rescored"),
     entry: Annotated[
-        list[str] | None, typer.Option("--entry", help="Score this entry only; may be repeated.")
+        list[str] | None,
+        typer.Option("--entry", metavar="NAME", help="Score this entry only; may be repeated."),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -210,11 +211,12 @@ def score(
     n_cpus: Cpus = 2,
     benchmark_dir: BenchmarkDir = None,
 ) -> None:
-    """Evaluate a submission's predictions, and compare with the score it came with.
+    """Evaluate a submission again and compare.
 
-    The submission is checked first. Figures agree if they differ by no more than another backend
-    explains: 0.001 degrees or pixels, 0.05 angstrom, 0.002 for pure numbers. Intervals are found
-    again as they were, those of maps too, and their ends may differ by a tenth of their width more.
+    The submission is checked first. Its predictions are scored, and the figures compared with those
+    it came with. They agree if they differ by no more than another backend explains: 0.001 degrees
+    or pixels, 0.05 angstrom, 0.002 for pure numbers. Intervals are found again as they were, those
+    of maps too, and their ends may differ by a tenth of their width more.
 
     \b
     Exit codes: 0 all submitted scores are confirmed, 3 one is not.

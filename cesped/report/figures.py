@@ -20,6 +20,8 @@ HISTOGRAM_BIN_DEG = 5.0
 #: Errors that the share of well-placed particles is counted under [degrees].
 GOOD_ERRORS_DEG = (5.0, 10.0)
 
+#: Behind words that curves would run through.
+_PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
 _CURVE_STYLES = (
     (PREDICTION, "-"),
     (TRUTH, "--"),
@@ -49,7 +51,8 @@ def fsc_figure(curves: Mapping[str, "FscCurve"]) -> "Figure":
     last = max(float(curve.frequency_per_angst[-1]) for curve in curves.values())
     for threshold in FSC_THRESHOLDS:
         axes.axhline(threshold, color=GREY, linewidth=0.9)
-        axes.text(last, threshold + 0.012, f"{threshold:g}", ha="right", va="bottom", color=GREY)
+        label = axes.text(last, threshold + 0.012, f"{threshold:g}", ha="right", va="bottom")
+        label.set(color=GREY, bbox=_PLATE)
     axes.axhline(0, color=PALE, linewidth=0.8, zorder=0)
     axes.set(xlim=(0, last), ylim=(min(-0.12, axes.get_ylim()[0]), 1.03))
     axes.set_ylabel("correlation of the two maps")
@@ -93,8 +96,9 @@ def angular_error_figure(
         cumulative.annotate(
             f"{share_under:.0f} % under {limit:g}°",
             (limit, share_under),
-            xytext=(9, -4 if limit == GOOD_ERRORS_DEG[0] else 9),  # apart, where both are small
+            xytext=(9, 3 if limit == GOOD_ERRORS_DEG[0] else 17),  # apart, where both are small
             textcoords="offset points",
+            bbox=_PLATE,
         )
     cumulative.set(ylabel="% of particles with a smaller error", ylim=(0, 101), title="Summed up")
     for axes in (histogram, cumulative):

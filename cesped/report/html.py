@@ -163,7 +163,11 @@ def _word_section() -> str:
 
 
 def _facts_section(result: "EvaluationResult", facts: Mapping[str, object]) -> str:
-    rows = [(html.escape(key.replace("_", " ")), fact(value)) for key, value in facts.items()]
+    rows = [
+        (html.escape(key.replace("_", " ")), fact(value))
+        for key, value in facts.items()
+        if value not in (None, "", [], {})
+    ]
     maps = [
         (html.escape(name.replace("_", " ")), html.escape(Path(path).name))
         for name, path in result.map_paths.items()

@@ -245,7 +245,7 @@ def _described(manifest: "Manifest", run: dict[str, Any], recipe: dict[str, Any]
         training=replace(
             manifest.training,
             data=learned,
-            hardware=", ".join(machine["gpus"]) or f"{machine['threads']} CPU threads",
+            hardware=", ".join(machine["gpus"]) or f"processor, threads: {machine['threads']}",
         ),
     )
 

@@ -91,7 +91,9 @@ class SimulationPlan:
     def __post_init__(self) -> None:
         object.__setattr__(self, "symmetry", point_group(self.symmetry).name)
         if self.n_particles is None and self.poses_path is None:
-            raise OptionError("how many particles? Give their number, or a file of poses")
+            raise OptionError(
+                "how many particles? Give their number (--particles), or a file of poses (--poses)"
+            )
         if self.n_particles is not None and not 1 <= self.n_particles <= _MOST_PARTICLES:
             raise OptionError(f"{self.n_particles} particles in each half; use at least 1")
         if self.poses_path is not None and self.views:
