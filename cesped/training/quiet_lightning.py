@@ -11,7 +11,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
@@ -98,10 +100,11 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
             "several processes were started, each of which would train a model of its own in the "
             "same folder; set trainer.devices to the number on each machine, and trainer.num_nodes"
         )
+    environments = cluster_environments(chosen.num_nodes)
     try:
         return pl.Trainer(
             max_epochs=rounds,
-            plugins=[AtomicCheckpointIO(), *cluster_environments()],
+            plugins=[AtomicCheckpointIO(), *environments],
             accelerator=chosen.accelerator,
             devices="auto" if chosen.devices is None else chosen.devices,
             num_nodes=chosen.num_nodes,
@@ -128,12 +131,38 @@ def make_trainer(recipe: TrainingRecipe, rounds: int, folder: Path) -> pl.Traine
         ) from error
 
 
-def cluster_environments() -> list[ClusterEnvironment]:
-    """Return SLURM where this is one of its tasks; a run is requeued and resumed from its folder.
+def cluster_environments(num_nodes: int) -> list[ClusterEnvironment]:
+    """Return who started the processes: torchrun, SLURM's `srun`, or nobody yet.
 
-    Lightning's own way would leave states in the middle of a round, which it then prefers.
+    Lightning would take any process inside a SLURM job for one of its tasks. A job's script runs
+    but once: what it starts without `srun` would wait for the other tasks for ever, and processes
+    of torchrun would all be the first. On a restart of a job Lightning would prefer its own states,
+    in the middle of a round; a run is gone on with from its folder.
+
+    Raises
+    ------
+    OptionError
+        If several machines are wanted of a script of which only one runs, or the job does not say
+        how many tasks each machine has.
     """
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    if TorchElasticEnvironment.detect():
+        return [TorchElasticEnvironment()]
+    if not SLURMEnvironment.detect():
+        return []
+    if "SLURM_STEP_ID" in os.environ:
+        try:
+            return [SLURMEnvironment(auto_requeue=False)]
+        except RuntimeError as error:
+            raise OptionError(
+                "this SLURM job states its tasks with --ntasks alone; state them with "
+                "--ntasks-per-node, as many as trainer.devices"
+            ) from error
+    if num_nodes > 1:
+        raise OptionError(
+            f"trainer.num_nodes is {num_nodes}, but only the first machine of this SLURM job runs "
+            "the command: write srun before it"
+        )
+    return [LightningEnvironment()]
 
 
 def _strategy(chosen: TrainerRecipe) -> str | DDPStrategy:

@@ -14,11 +14,13 @@ from free_port import free_port
 from one_of_two import SETTINGS
 from tiny_runs import TARGET, cnn_recipe, make_tiny_entry
 
+from cesped.errors import OptionError
 from cesped.training import data_module
 from cesped.training.batches import BatchStream, split_rows
 from cesped.training.checkpoint import load_checkpoint
 from cesped.training.fit import train_half
 from cesped.training.history import read_csv
+from cesped.training.quiet_lightning import cluster_environments, quiet_lightning
 from cesped.training.ranks import gathered, is_main_process, is_true_everywhere
 
 HERE = Path(__file__).resolve().parent
@@ -148,6 +150,7 @@ def test_two_nodes_of_slurm_train_one_model(entry_dir, tmp_path):
     """As `srun --nodes 2 --ntasks-per-node 1` starts them; here both nodes are this machine."""
     job = {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "training", "SLURM_JOB_ID": "7"}
     job |= {"SLURM_NTASKS_PER_NODE": "1", "SLURM_NNODES": "2", "SLURM_LOCALID": "0"}
+    job |= {"SLURM_STEP_ID": "0"}
     job |= {
         "SLURM_NODELIST": "127.0.0.1",
         "MASTER_ADDR": "127.0.0.1",
@@ -186,6 +189,36 @@ def test_the_environment_says_who_is_the_main_process(variables, expected, monke
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert is_main_process() is expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, []),
+        ({"SLURM_STEP_ID": "0"}, []),
+        ({"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0"},
+         ["SLURMEnvironment"]),
+        ({"SLURM_NTASKS": "2"}, ["LightningEnvironment"]),  # sbatch, and srun was forgotten
+        ({"SLURM_NTASKS": "1", "TORCHELASTIC_RUN_ID": "x"}, ["TorchElasticEnvironment"]),
+        ({"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "TORCHELASTIC_RUN_ID": "x"},
+         ["TorchElasticEnvironment"]),
+    ],
+)  # fmt: skip
+def test_who_started_the_processes(variables, expected, monkeypatch):
+    for name in set(os.environ):
+        if name.startswith(("SLURM_", "TORCHELASTIC_")):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with quiet_lightning():  # it warns where there is an srun, and this is none of its tasks
+        found = cluster_environments(1)
+        assert [type(each).__name__ for each in found] == expected
+        if expected == ["LightningEnvironment"]:
+            with pytest.raises(OptionError, match="write srun before it"):
+                cluster_environments(2)
+            monkeypatch.setenv("SLURM_STEP_ID", "0")
+            with pytest.raises(OptionError, match="with --ntasks-per-node"):
+                cluster_environments(2)
 
 
 def test_alone_a_process_agrees_with_itself():

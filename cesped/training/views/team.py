@@ -71,13 +71,14 @@ class Team:
         else:
             strategy = DDPStrategy(gradient_as_bucket_view=True)
         with quiet_lightning():
+            environments = cluster_environments(trainer.num_nodes)
             try:
                 self._fabric = Fabric(
                     accelerator=self.device.type,
                     devices=count,
                     num_nodes=trainer.num_nodes,
                     strategy=strategy,
-                    plugins=cast(Any, cluster_environments()) or None,
+                    plugins=cast(Any, environments) or None,
                 )
                 self._fabric.launch()
             except (ValueError, TypeError) as error:
