@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cesped.data.aberrations import unmodelled_aberrations
 from cesped.data.table import ParticleTable
 from cesped.evaluation.half_sets import PredictedHalf, notes_on_origins
 from cesped.evaluation.inputs import KnownEntry
@@ -124,6 +125,14 @@ def notes_of(setting: Setting) -> tuple[str, ...]:
         notes.append("S2: angular errors are between viewing directions, maps use the true psi.")
     if setting.prediction_type is not PredictionType.SO3XR2:
         notes.append("Maps use the true shifts; the shift error is that of the files alone.")
+    frames = [frame for table in setting.tables for frame in (table.particles, table.optics)]
+    aberrations = unmodelled_aberrations(frames)
+    if aberrations:
+        notes.append(
+            f"The entry states aberrations ({', '.join(aberrations)}) that no backend corrects "
+            "here, --backend relion included: maps of truth and prediction lack fine detail alike, "
+            "and resolutions are worse than those of RELION run on the star file itself."
+        )
     return (*notes, *notes_on_origins(setting.halves, setting.prediction_type))
 
 

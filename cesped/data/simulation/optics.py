@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,11 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cesped.data.aberrations import unmodelled_aberrations
 from cesped.data.interop.cryosparc import read_cryosparc
 from cesped.data.interop.relion import from_star
+from cesped.data.star_columns import open_star_columns
 from cesped.errors import MetadataError, MissingFileError, OptionError
 from cesped.geometry.poses import Poses
 from cesped.physics.ctf import CtfParameters
+
+_log = logging.getLogger(__name__)
 
 _RANDOM_SUBSET = "rlnRandomSubset"
 _FIELDS = tuple(field.name for field in fields(CtfParameters))
@@ -132,6 +137,8 @@ def read_acquisition(path: str | os.PathLike[str]) -> Acquisition:
     if not file.is_file():
         raise MissingFileError(f"{file} does not exist; give a star, .cs, CSV or npz file")
     if file.suffix in (".star", ".cs"):
+        if file.suffix == ".star":
+            _warn_of_aberrations(file)
         particles = from_star(file) if file.suffix == ".star" else read_cryosparc(file)
         subset = particles.columns.get(_RANDOM_SUBSET)
         numbers = None if subset is None else np.asarray(subset).astype(np.float64).astype(np.int64)
@@ -139,6 +146,18 @@ def read_acquisition(path: str | os.PathLike[str]) -> Acquisition:
     if file.suffix in (".csv", ".npz"):
         return Acquisition(str(file), None, _read_table(file), None)
     raise OptionError(f"{file}: optics are read from .star, .cs, .csv and .npz files")
+
+
+def _warn_of_aberrations(file: Path) -> None:
+    columns = open_star_columns(file)
+    names = unmodelled_aberrations([columns.particles, columns.optics])
+    if names:
+        _log.warning(
+            "%s states aberrations (%s), which simulated images do not have: defocus, astigmatism, "
+            "Cs, amplitude contrast and phase shift are taken alone",
+            file,
+            ", ".join(names),
+        )
 
 
 def _read_table(path: Path) -> CtfParameters:
