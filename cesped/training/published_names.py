@@ -37,6 +37,15 @@ _OPTIONS = {
     "data.benchmarkDir": "--benchmarkDir",
     "trainer.default_root_dir": "--outdir",
 }
+#: Published settings that nothing here answers to, and what is there in their place.
+_WITHOUT_COUNTERPART = {
+    "data.augmenter": "`--augmentation.recipe published`, or a path, names the augmentation",
+    "model.feature_extractor": "`--model.preset paper` has that network, `--model.encoder` others",
+    "optimizer.class_path": "the optimizer is RAdam",
+    "lr_scheduler": "`--optimizer.schedule plateau` halves the rate; `init_args.patience` is its",
+    "trainer.callbacks": "`--trainer.early_stop_patience` ends a training, each round is kept",
+    "trainer.logger": "every run writes log.csv and TensorBoard's files",
+}
 
 
 def with_own_names(
@@ -77,6 +86,12 @@ def with_own_names(
             raise OptionError(f"{where}: {published} is {name}, which is given too; leave one out")
         inner[key] = _own_value(name, found[0], where)
         own[section] = inner
+    for published, instead in _WITHOUT_COUNTERPART.items():
+        if _taken_out(own, published.split("."))[0]:
+            raise OptionError(
+                f"{where}: {published}, a setting of the published program, is none here "
+                f"({instead}): leave it out"
+            )
     trainer = own.get("trainer")
     if isinstance(trainer, Mapping) and trainer.get("devices") == "auto":
         own["trainer"] = {**trainer, "devices": None}

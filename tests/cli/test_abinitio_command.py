@@ -176,3 +176,8 @@ def test_a_gpu_is_as_confident_as_the_processor(words, untrained, tmp_path, monk
         assert main([*line, "--out", str(out)]) == 0
         means.append(json.loads((out / "abinitio.json").read_text())["confidence"]["mean"])
     assert means[1] == pytest.approx(means[0], rel=1e-2)
+
+
+def test_the_usage_line_names_no_argument_that_is_refused(capsys):
+    assert main(["abinitio", "--help"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("abinitio [OPTIONS]")

@@ -125,7 +125,7 @@ def test_an_entry_is_not_prepared_into_itself(entry, capsys):
 
 def test_the_published_command_writes_star_and_stack(entry, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["preprocess_entry", "-t", "FAKE", "-p", "0", "-o", str(out)]
+    words = ["preprocess_entry", "--t", "FAKE", "-p", "0", "--o", str(out)]  # as on their page
     assert particles_dataset_face(words) == 0
     with mrcfile.open(out / "particles_0.mrcs") as mrc:
         assert mrc.data.shape == (24, 32, 32)
