@@ -45,7 +45,7 @@ def identity_of_run(
     weights = recipe.model.options.get("weights")
     if weights is not None and Path(weights).is_file():
         more["weights_sha256"] = file_sha256(Path(weights))
-    return {
+    identity = {
         **more,
         "target": entry.target,
         "halfset": entry.halfset,
@@ -55,14 +55,9 @@ def identity_of_run(
         "start_from_sha256": file_sha256(Path(start_from)) if start_from is not None else None,
         "recipe": recipe.to_dict(),
     }
-
-
-def _stamp_of_weights(recipe: TrainingRecipe) -> dict[str, str]:
-    """Return the checksum of the file of weights that the model itself reads, if it does."""
-    path = recipe.model.options.get("weights")
-    if path is None or not Path(path).is_file():  # the model says so, or knows it by another name
-        return {}
-    return {"weights_sha256": file_sha256(Path(path))}
+    # as it will be read from the folder: ranges that are pairs here are lists there
+    as_read: dict[str, Any] = json.loads(json.dumps(identity))
+    return as_read
 
 
 def claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:

@@ -202,3 +202,9 @@ def test_more_processes_than_validation_particles_are_refused(entry_dir, tmp_pat
     with pytest.raises(OptionError, match=r"has 4 particles for validation, fewer than the 8 pro"):
         train_half(TARGET, 0, tmp_path, recipe, entry_dir)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_recipe_holds_a_pair_is_known_again(entry_dir, tmp_path):
+    recipe = tiny_recipe(model__widths=(4, 8, 8), trainer__max_steps=1, trainer__steps_per_round=1)
+    train_half(TARGET, 0, tmp_path, recipe, entry_dir)
+    assert train_half(TARGET, 0, tmp_path, recipe, entry_dir).resumed_at_step == 1

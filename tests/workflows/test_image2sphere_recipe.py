@@ -148,6 +148,9 @@ def test_both_scripts_from_map_to_table(make_entry, ablation, tmp_path, capsys):
     before = kept.stat().st_mtime_ns
     assert ablation.main(words) == 0  # goes on where it stood: at the end
     assert kept.stat().st_mtime_ns == before
+    with (tmp_path / "out" / "ablation.csv").open() as file:
+        again = {row["variant"]: row for row in csv.DictReader(file)}
+    assert all(float(again[name]["cpu_s"]) >= float(row["cpu_s"]) for name, row in rows.items())
     assert (kept.parents[1] / "with_pre-training" / "pretraining" / "run" / "model.ckpt").is_file()
 
 
