@@ -94,6 +94,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[PoseModel, Checkpoint
     CheckpointError
         If the file cannot be read, is something else, or does not fit this version's model.
     """
+    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+        raise CheckpointError(
+            f"{path} holds weights, not a model that knows an entry; give the model.ckpt of "
+            "`cesped train --model cryofastar --model.weights` with them, or pose particles of a "
+            "star file with `cesped abinitio --weights`"
+        )
     content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("what") != _MARK:
         raise CheckpointError(

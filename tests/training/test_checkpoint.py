@@ -4,8 +4,11 @@ import pickle
 
 import pytest
 import torch
+from small_cryofastar import SIZES
 
 from cesped.errors import CheckpointError
+from cesped.models.cryofastar.config import CryoFastARConfig
+from cesped.models.cryofastar.model import CryoFastAR
 from cesped.models.registry import build_model
 from cesped.training.checkpoint import (
     CheckpointCard,
@@ -62,6 +65,15 @@ def test_damaged_foreign_and_missing_files_are_refused(model, tmp_path):
         load_checkpoint(path)
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         load_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_weights_of_views_are_told_from_a_model(tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    CryoFastAR(CryoFastARConfig.from_dict(SIZES)).save(weights)
+    with pytest.raises(CheckpointError, match=r"--model cryofastar --model\.weights"):
+        load_checkpoint(weights)
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        load_checkpoint(tmp_path / "none.safetensors")
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path):
