@@ -153,7 +153,8 @@ def _checked(content: Any, about: str) -> State:
     )
     if not is_state:
         raise CheckpointError(
-            f"{about} holds no weights: expected tensors by name, or such under 'model'"
+            f"{about} holds no weights: expected tensors by name, or such under 'model'; give a "
+            "released file, or the .safetensors of `cesped train-views` or `convert-weights`"
         )
     state = {name.removeprefix("module."): tensor for name, tensor in content.items()}
     if not any(name.startswith("dec_blocks2.") for name in state):
@@ -189,7 +190,8 @@ def config_of(
     except (KeyError, ValueError) as error:
         raise CheckpointError(
             f"{about} holds weights of another architecture than CryoFastAR: {error} is missing "
-            "or has other dimensions"
+            "or has other dimensions; give a released file, or the .safetensors of `cesped "
+            "train-views` or `convert-weights`"
         ) from error
     if channels != 1 or patch != other_side:
         raise CheckpointError(
