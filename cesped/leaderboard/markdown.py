@@ -107,7 +107,11 @@ def _table(section: Section, columns: list[Column]) -> list[str]:
         cells += [ranked.group or "–"] if has_groups else []
         cells += [_method(row), _status(row), *(_cell(column, ranked) for column in columns)]
         lines.append(_line(cells))
-    return [*lines, "", f"{section.group_basis}."] if has_groups else lines
+    below = [section.group_basis] if has_groups else []
+    below += [for_markdown(remark) for remark in section.remarks]
+    for text in below:
+        lines += ["", f"{text}."]
+    return lines
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..data.registry import embedded_names, published_entries
 from ..vocabulary import ScoreStatus, Track
 from .particle_errors import FIGURE
+from .resemblance import remarks_on_resemblance
 from .rows import BoardRow
 from .significance import significance_groups
 
@@ -40,12 +41,14 @@ class Section:
     reason : why they stand apart from the sections before; empty for the first
     rows : best first; published figures are in the paper's order and have no rank
     group_basis : how the groups were found; empty without groups
+    remarks : on rows whose predictions resemble each other
     """
 
     title: str
     reason: str
     rows: tuple[RankedRow, ...]
     group_basis: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,8 @@ def _sections(rows: list[BoardRow]) -> tuple[Section, ...]:
                 "files that are not public"
             )
         ranked, basis = _ranked(by_conditions[key])
-        sections.append(Section(_title(dict(key)), reason, ranked, basis))
+        remarks = remarks_on_resemblance([one.row for one in ranked])
+        sections.append(Section(_title(dict(key)), reason, ranked, basis, remarks))
     return tuple(sections)
 
 

@@ -168,8 +168,9 @@ def _section_html(
     rows = [_row_html(ranked, columns, has_groups, reports) for ranked in section.rows]
     reason = f'<p class="reason">{for_html(section.reason)}.</p>' if section.reason else ""
     basis = f'<p class="about">{for_html(section.group_basis)}.</p>' if has_groups else ""
+    below = "".join(f'<p class="about">{for_html(text)}.</p>' for text in section.remarks)
     title = f"<h4>{for_html(section.title)}</h4>{reason}"
-    return f"{title}{_table_html(heads, rows)}{basis}{_charts(section)}"
+    return f"{title}{_table_html(heads, rows)}{basis}{below}{_charts(section)}"
 
 
 def _table_html(heads: list[tuple[str, bool]], rows: list[str]) -> str:
