@@ -196,7 +196,8 @@ class CryoFastAR(nn.Module):
         if channels != 1 or height % patch or width % patch or not height or not width:
             raise GeometryError(
                 f"CryoFastAR takes images of 1 channel whose sides are multiples of {patch} px; "
-                f"found {channels} channels of {height} x {width} px; resize them first"
+                f"found {channels} channels of {height} x {width} px; resize them first, as "
+                "data.image_size of a recipe does"
             )
         return height // patch, width // patch
 
