@@ -1,7 +1,8 @@
 """Images a second of Image2Sphere in training and prediction, and the share of the device's peak.
 
     python benchmarks/speed/image2sphere_throughput.py [--preset paper] [--batch 256]
-        [--device auto] [--precision bf16] [--compile] [--steps 20] [--peak-tflops 989]
+        [--device auto] [--precision bf16] [--compile] [--channels-last] [--steps 20]
+        [--peak-tflops 989]
         [--set encoder=resnet50 ...]
 
 Images and poses are random and lie on the device already: reading them is measured by dataset.py
@@ -54,6 +55,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["bf16", "float32"], default="bf16")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument(
+        "--channels-last", action="store_true", help="weights of convolutions as tensor cores want"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--peak-tflops", type=float)
     parser.add_argument("--set", nargs="*", default=[], help="options of the model, NAME=VALUE")
@@ -68,6 +72,9 @@ def main() -> None:
     device = torch.device("cuda" if args.device == "auto" else args.device)
     chosen = {name: yaml.safe_load(text) for name, _, text in (s.partition("=") for s in args.set)}
     model = build_model("image2sphere", args.symmetry, preset=args.preset, **chosen).to(device)
+    if args.channels_last:
+        model.to(memory_format=torch.channels_last)
+        torch.backends.cudnn.benchmark = True
     optimizer = torch.optim.RAdam(model.parameters(), lr=1e-3, weight_decay=1e-5)
     images = torch.randn(args.batch, 1, args.pixels, args.pixels, device=device)
     rotations = torch.from_numpy(Rotation.random(args.batch).as_matrix()).float().to(device)

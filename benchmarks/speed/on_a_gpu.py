@@ -80,20 +80,24 @@ def parts_of(options):
     if options.tiny:
         on, views = ("--device", "cpu"), ("--views", "2", "--side", "32", "--repeats", "1")
         least = ("--preset", "small", "--batch", "2", "--pixels", "32", "--steps", "1",
-                 "--precision", "float32", "--set", "grid_order=1", "l_max=2")  # fmt: skip
+                 "--precision", "float32", "--channels-last",
+                 "--set", "grid_order=1", "l_max=2")  # fmt: skip
         return [
-            Part("tests", "tests marked gpu", tests, 300),
+            Part("tests", "tests marked gpu", tests, 600),
             Part("limits", "what the machine can do", script(
-                "gpu_limits_timer", limits, *on, "--size", "64", "--megabytes", "1"), 300),
+                "gpu_limits_timer", limits, *on, "--size", "64", "--megabytes", "1"), 600),
             Part("abinitio", "particles to poses and map", script(
                 "abinitio_timer", poses, *on, "--particles", "40", "--box", "32", "--preset",
-                "tiny", "--views", "8", "--threads", "1"), 300),
+                "tiny", "--views", "8", "--threads", "1"), 600),
+            Part("feed", "the same without the network", script(
+                "abinitio_timer", poses, "--particles", "40", "--box", "32", "--preset", "tiny",
+                "--views", "8", "--threads", "1", "--without-network"), 600),
             Part("insertion", "reconstruction", script(
-                "gpu_reconstruction_timer", insert, *on, "--particles", "40", "--box", "24"), 300),
+                "gpu_reconstruction_timer", insert, *on, "--particles", "40", "--box", "24"), 600),
             Part("image2sphere", "training and prediction", script(
-                "image2sphere_throughput", *on, *least), 300),
+                "image2sphere_throughput", *on, *least), 600),
             Part("cryofastar", "the network alone", script(
-                "cryofastar", *on, *views, "--preset", "tiny", "--threads", "1"), 300),
+                "cryofastar", *on, *views, "--preset", "tiny", "--threads", "1"), 600),
         ]  # fmt: skip
     large = ("--device", "cuda", "--bf16", "--views", "128")
     paper = ("--device", "cuda", "--batch", "256", "--peak-tflops", "989")
@@ -102,10 +106,14 @@ def parts_of(options):
         Part("limits", "what the machine can do", script("gpu_limits_timer", limits), 60),
         Part("abinitio", "50,000 particles of 128 px to poses and map, `large`",
              script("abinitio_timer", poses, "--device", "cuda"), 240),
+        Part("feed", "the same without the network, CPU seconds",
+             script("abinitio_timer", poses, "--without-network"), 120),
         Part("insertion", "235,000 particles of 222 px to a map",
              script("gpu_reconstruction_timer", insert), 360),
         Part("image2sphere", "paper's preset, bf16",
              script("image2sphere_throughput", *paper), 120),
+        Part("image2sphere-channels-last", "the same, channels last",
+             script("image2sphere_throughput", *paper, "--channels-last"), 120),
         Part("image2sphere-compiled", "the same, compiled",
              script("image2sphere_throughput", *paper, "--compile"), 240),
         Part("cryofastar", "`large` alone, 128 views", script("cryofastar", *large), 90),
