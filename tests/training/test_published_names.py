@@ -72,7 +72,10 @@ def test_options_in_a_file_are_named_as_such(tmp_path):
         ({"model.lmax": 5, "model.l_max": 6}, r"model\.lmax is model\.l_max, which is given too"),
         ({"data.train_validation_split": "[0.7, 0.2]"}, "two shares whose sum is 1"),
         ({"data.train_validation_split": 3}, "two shares whose sum is 1"),
-        ({"lr_scheduler.init_args.factor": 0.1}, r"lr_scheduler, a setting of .*init_args\.patience"),
+        (
+            {"lr_scheduler.init_args.factor": 0.1},
+            r"lr_scheduler, a setting of .*init_args\.patience",
+        ),
         ({"optimizer.class_path": "torch.optim.RAdam"}, r"optimizer\.class_path.*is RAdam"),
         ({"data.augmenter": {"class_path": "x"}}, r"--augmentation\.recipe published"),
         ({"trainer.callbacks": []}, r"--trainer\.early_stop_patience"),
