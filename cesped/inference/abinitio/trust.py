@@ -29,6 +29,8 @@ LARGEST_TURN_ERROR_DEG = 45.0
 _GOOD_TURN_ERROR_DEG = 5.0
 #: A confidence that only weights have that were trained.
 _SURE = 3.0
+#: Groups that are shown turned images: one of 63 missed a confidence that does tell poses apart.
+_GROUPS = 4
 #: One-sided 5 % point of the normal distribution.
 _SIGNIFICANT = 1.645
 
@@ -90,7 +92,7 @@ def check_quarter_turns(
     views_per_group: int = VIEWS,
     weighted: bool = True,
 ) -> TurnCheck:
-    """Return how poses follow a quarter turn, of as many particles as one group holds twice.
+    """Return how poses follow a quarter turn, of as many particles as four groups hold twice.
 
     Parameters
     ----------
@@ -103,7 +105,29 @@ def check_quarter_turns(
     weighted : as in `poses_of_maps`
     """
     order = torch.randperm(len(views), generator=generator)
-    rows = order[order != reference][: max(1, (views_per_group - 1) // 2)]
+    in_group = max(1, (views_per_group - 1) // 2)
+    rows = order[order != reference][: _GROUPS * in_group]
+    checks = [
+        _turned_group(model, views, images, reference, rows[first:][:in_group], weighted=weighted)
+        for first in range(0, len(rows), in_group)
+    ]
+    return TurnCheck(
+        rows.numpy(),
+        np.concatenate([error_deg for error_deg, _ in checks]),
+        np.concatenate([confidence for _, confidence in checks]),
+    )
+
+
+def _turned_group(
+    model: CryoFastAR,
+    views: ViewFeatures,
+    images: SampleImages,
+    reference: int,
+    rows: torch.Tensor,
+    *,
+    weighted: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return errors [degrees] and confidences of the particles `rows`, posed beside their turns."""
     device = next(model.parameters()).device
     turned = turned_images(images.prepared(rows.numpy())[:, None], math.pi / 2)
     again = encode_views(model, [turned], device, views.features.device)
@@ -114,11 +138,8 @@ def check_quarter_turns(
     rotations = nearest_rotations(found.rotations[0, 1:].double().cpu().numpy())
     asis, after = np.split(rotations, 2)
     back = axis_angle_rotations([0.0, 0.0, 1.0], -90.0)
-    return TurnCheck(
-        rows.numpy(),
-        np.asarray(geodesic_distance_deg(after, asis @ back), dtype=np.float64),
-        found.confidence[0, 1 : len(rows) + 1].double().cpu().numpy(),
-    )
+    error_deg = np.asarray(geodesic_distance_deg(after, asis @ back), dtype=np.float64)
+    return error_deg, found.confidence[0, 1 : len(rows) + 1].double().cpu().numpy()
 
 
 def judge(frame: FramePoses, check: TurnCheck) -> Trust:
