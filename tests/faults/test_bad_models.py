@@ -54,7 +54,7 @@ def test_checkpoints_of_something_else(project, capsys):
 
 
 RECIPE_FAULTS = {
-    "accelerator": (["--trainer.accelerator", "abacus"], r"accelerator=abacus, .*; correct the rec"),
+    "accelerator": (["--trainer.accelerator", "abacus"], r"accelerator=abacus, .*; correct the"),
     "model": (
         ["--model.name", "none"],
         r"no model is called 'none'; known models: cryofastar",
